@@ -1,0 +1,60 @@
+"""The book's figures: one style, curves and scores over seeds, forest plots, tables, source listings and sliders."""
+
+from stages.figures.curves import curves, heatmap, scores
+from stages.figures.forest import forest
+from stages.figures.labels import label_lines
+from stages.figures.listings import Listing, listing
+from stages.figures.slider import Slider, slider
+from stages.figures.style import (
+    DIVERGING,
+    GRID,
+    MUTED,
+    SEQUENTIAL,
+    SURFACE,
+    TEXT,
+    VERDICTS,
+    WIDTH,
+    Look,
+    Picture,
+    headline,
+    palette,
+    png,
+    readable,
+    show,
+    style,
+    use_style,
+)
+from stages.figures.tables import Table, badge, table, verdict_table
+
+__all__ = [
+    "DIVERGING",
+    "GRID",
+    "MUTED",
+    "SEQUENTIAL",
+    "SURFACE",
+    "TEXT",
+    "VERDICTS",
+    "WIDTH",
+    "Listing",
+    "Look",
+    "Picture",
+    "Slider",
+    "Table",
+    "badge",
+    "curves",
+    "forest",
+    "headline",
+    "heatmap",
+    "label_lines",
+    "listing",
+    "palette",
+    "png",
+    "readable",
+    "scores",
+    "show",
+    "slider",
+    "style",
+    "table",
+    "use_style",
+    "verdict_table",
+]

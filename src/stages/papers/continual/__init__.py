@@ -1,0 +1,1 @@
+"""Continual learning: tasks come one after another, and the old ones are to be kept."""
