@@ -1,11 +1,8 @@
 """The slider's HTML in a real browser, from a file: URL, with the network cut off."""
 
-import os
-import shutil
-
 import matplotlib.pyplot as plt
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from stages import figures
 
@@ -15,17 +12,6 @@ LABELS = ["none", "some", "most", "all"]
 
 def coloured(shade):
     return plt.figure(figsize=(4, 2), facecolor=shade)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None and not os.environ.get("CI"):
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ def fresh_style():
 @pytest.fixture
 def claims():
     """One claim of each kind, two metrics, and text that HTML has to escape."""
+
     def claim(key, text, kind, margin, **more):
         fields = {"metric": "accuracy (%)", "better": "power law", "worse": "uniform", "reported": "+4 points"}
         return Claim(key, text, margin=margin, kind=kind, **(fields | more))

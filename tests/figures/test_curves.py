@@ -181,3 +181,26 @@ def test_a_heatmap_refuses_names_that_do_not_fit():
         figures.heatmap(np.eye(2), "abc", "12")
     with pytest.raises(ValueError, match="no finite value"):
         figures.heatmap([[np.nan]], "a", "1")
+
+
+def test_ticks_on_whole_numbers_are_whole(points):
+    ax = figures.curves(points, "accuracy")
+    assert all(tick % 1 == 0 for tick in ax.get_xticks())
+    halves = figures.curves(points.assign(x=points["x"] / 4), "accuracy")
+    assert any(tick % 1 for tick in halves.get_xticks())
+
+
+def test_in_a_heatmap_of_many_columns_nothing_overlaps():
+    matrix, names = np.full((6, 10), -1.2345), [f"task {i}" for i in range(1, 11)]
+    ax = figures.heatmap(matrix, [f"EWC, λ={10**i}" for i in range(6)], names, form="{:+.3f}")
+    ax.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert all(left.x1 < right.x0 for i in range(6) for left, right in pairwise(boxes[10 * i : 10 * i + 10]))
+    assert {label.get_rotation() for label in ax.get_xticklabels()} == {40}
+    few = figures.heatmap(matrix[:, :3], "abcdef", names[:3])
+    assert {label.get_rotation() for label in few.get_xticklabels()} == {0}
+
+
+def test_a_large_heatmap_without_numbers_stays_on_the_page():
+    figure = figures.heatmap(np.eye(64), [""] * 64, [""] * 64, form=None).figure
+    assert figure.get_figheight() <= figure.get_figwidth()

@@ -94,3 +94,11 @@ def test_the_plain_form_of_a_frame_is_formatted_too(budget):
 def test_formats_for_no_column_are_refused(budget):
     with pytest.raises(ValueError, match="formats for no column: second; there is updates, seconds, note"):
         figures.table(budget, caption="x", formats={"second": "{}"})
+
+
+def test_a_table_with_long_texts_can_become_cards(budget, read_html):
+    wordy = budget.assign(note="a text that takes far more room than a phone has to give")
+    cards, plain = (read_html(figures.table(frame, caption="x").html) for frame in (wordy, budget))
+    assert "stages-cards" in cards.all("div")[0]["class"]
+    assert "stages-cards" not in plain.all("div")[0]["class"]
+    assert [cell["data-column"] for cell in cards.all("td")[:3]] == ["updates", "seconds", "note"]

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.image import AxesImage
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 
 from stages.evidence import interval
 from stages.figures.labels import label_lines
@@ -51,6 +55,8 @@ def curves(
         if band and table.shape[1] > 1:
             _, low, high = np.transpose([interval(row) for row in table.to_numpy()])
             ax.fill_between(table.index, low, high, color=look.colour, alpha=0.18, linewidth=0, gid=f"band:{method}")
+    if (points["x"] % 1 == 0).all():  # tasks, steps: half of one means nothing
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     ax.margins(x=0.02)
     ax.set(xlabel=xlabel, ylabel=name if ylabel is None else ylabel)
     if labels:
@@ -66,7 +72,7 @@ def scores(
     ax: Axes | None = None,
     title: str | None = None,
     xlabel: str | None = None,
-    form: str | Callable[[float], str] = "{:.3g}",
+    form: str | Callable[[float], str] = "{:#.3g}",
 ) -> Axes:
     """Draw one row a method: its mean with the 95 % interval, and each seed as a faint dot, tied to itself by a line.
 
@@ -123,6 +129,8 @@ def heatmap(
 ) -> Axes:
     """Draw a matrix as tinted cells with their values printed in them; cells that are NaN stay empty.
 
+    Names of columns that do not fit side by side are slanted, and the values are as large as the cells allow.
+
     Args:
         matrix: shape (rows, columns).
         form: a format or a function of a cell's value; None prints no values and adds a colour bar.
@@ -141,32 +149,44 @@ def heatmap(
     if centre is not None:
         reach = max(high - centre, centre - low)
         low, high = centre - reach, centre + reach
-    ax = new_axes(ax, 1.0 + 0.36 * len(rows), title)
+    ax = new_axes(ax, 1.0 + (0.36 * len(rows) if form else min(0.36 * len(rows), 3.2)), title)
     image = ax.imshow(
         matrix, cmap=SEQUENTIAL if centre is None else DIVERGING, vmin=low, vmax=high, aspect="auto", zorder=1
     )
-    for (i, j), value in np.ndenumerate(matrix):
-        if form is not None and np.isfinite(value):
-            shade = to_hex(image.cmap(image.norm(value)))
-            ink = max("#ffffff", "#000000", key=lambda ink, shade=shade: contrast(ink, shade))
-            ax.text(
-                j, i, _print(value, form), ha="center", va="center",
-                color=ink,
-                size=9 if len(columns) <= 8 else 7.5,
-            )  # fmt: skip
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(rows)), rows)
-    ax.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
-    ax.set_yticks(np.arange(len(rows) - 1) + 0.5, minor=True)
     ax.grid(visible=False)
-    ax.grid(which="minor", color=SURFACE, linewidth=2)
-    ax.set_axisbelow(False)
-    ax.tick_params(which="both", length=0)
+    ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    if form is None:
-        ax.figure.colorbar(image, ax=ax, shrink=0.9, pad=0.02).outline.set_visible(False)
+    ax.figure.draw_without_rendering()  # settles the layout, and with it the width of a cell
+    if _widest(ax.get_xticklabels()) > 0.9 * ax.bbox.width / len(columns):
+        ax.set_xticks(range(len(columns)), columns, rotation=40, ha="right", rotation_mode="anchor")
+    if form:
+        _print_values(image, matrix, form)
+    else:
+        ax.figure.colorbar(image, ax=ax, pad=0.02).outline.set_visible(False)
     return ax
+
+
+def _print_values(image: AxesImage, matrix: np.ndarray, form: str | Callable[[float], str]) -> None:
+    """Print each value on its cell, in black or white, and draw the edges between the cells."""
+    ax, (rows, columns) = image.axes, matrix.shape
+    for i, j in np.argwhere(np.isfinite(matrix)):
+        shade = to_hex(image.cmap(image.norm(matrix[i, j])))
+        ink = max("#ffffff", "#000000", key=lambda ink, shade=shade: contrast(ink, shade))
+        ax.text(j, i, _print(matrix[i, j], form), ha="center", va="center", color=ink, size=9)
+    fit = min(1, 0.84 * ax.bbox.width / columns / _widest(ax.texts))
+    plt.setp(ax.texts, size=9 * fit)
+    ax.set_xticks(np.arange(columns - 1) + 0.5, minor=True)
+    ax.set_yticks(np.arange(rows - 1) + 0.5, minor=True)
+    ax.grid(which="minor", color=SURFACE, linewidth=2)
+    ax.set_axisbelow(False)
+    ax.tick_params(which="minor", length=0)
+
+
+def _widest(texts: Iterable[Text]) -> float:
+    return max(text.get_window_extent().width for text in texts)
 
 
 def _known(rows: pd.DataFrame, methods: Iterable[str] | None, what: str, others: pd.Series) -> list[str]:
@@ -180,7 +200,8 @@ def _known(rows: pd.DataFrame, methods: Iterable[str] | None, what: str, others:
 
 
 def _print(value: float, form: str | Callable[[float], str]) -> str:
-    return (form(value) if callable(form) else form.format(value)).replace("-", "\N{MINUS SIGN}")
+    text = form(value) if callable(form) else form.format(value)
+    return text.removesuffix(".").replace("-", "\N{MINUS SIGN}")
 
 
 def _wide(rows: pd.DataFrame, index: str, values: str, what: str) -> pd.DataFrame:

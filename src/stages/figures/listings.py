@@ -73,7 +73,8 @@ def listing(*objects: Any, start: str | None = None, end: str | None = None, doc
     """
     if not objects:
         raise ValueError("name at least one function or class to list")
-    parts = [(_where(obj), _cut(_source(obj, docstring), start, end)) for obj in objects]
+    bare = [inspect.unwrap(obj.fget if isinstance(obj, property) else obj) for obj in objects]
+    parts = [(_where(obj), _cut(_source(obj, docstring), start, end)) for obj in bare]
     boxes = [(file, "\n\n\n".join(code for _, code in group)) for file, group in groupby(parts, lambda part: part[0])]
     html = "".join(
         f'<figure><figcaption>{escape(file)}</figcaption><pre tabindex="0"><code>'
@@ -87,7 +88,6 @@ def listing(*objects: Any, start: str | None = None, end: str | None = None, doc
 
 
 def _source(obj: Any, docstring: bool) -> str:
-    obj = inspect.unwrap(obj.fget if isinstance(obj, property) else obj)
     try:
         code = textwrap.dedent(inspect.getsource(obj)).rstrip()
     except (OSError, TypeError) as error:
@@ -128,7 +128,6 @@ def _find(lines: list[str], text: str, first: int) -> int:
 
 def _where(obj: Any) -> str:
     """Name the file from its package on: "stages/training/stacked.py"."""
-    obj = inspect.unwrap(obj.fget if isinstance(obj, property) else obj)
     module = sys.modules.get(getattr(obj, "__module__", None) or getattr(obj, "__name__", ""))
     file, top = getattr(module, "__file__", None), module and sys.modules.get(module.__name__.partition(".")[0])
     if file is None or not getattr(top, "__file__", None):

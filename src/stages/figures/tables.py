@@ -34,8 +34,9 @@ font-weight:600;white-space:nowrap}
 .stages-cards :is(table,caption,tbody,tr,th,td){display:block}
 .stages-cards tbody tr:nth-child(n){
 margin:0 0 .8em;padding:.7em .9em;border:1px solid var(--st-line);border-radius:.5em}
-.stages-cards tbody :is(th,td){border:0;padding:.25em 0}
+.stages-cards tbody :is(th,td){border:0;padding:.25em 0;text-align:left!important}
 .stages-cards td::before{content:attr(data-column);display:block;color:var(--st-muted);font-size:.84em}
+.stages-cards td.number::before{display:inline-block;margin-right:.6em}
 .stages-cards .effect{display:inline-block;margin:0 0 0 .6em}}
 """
 
@@ -94,7 +95,9 @@ def verdict_table(
 def table(
     frame: pd.DataFrame, *, caption: str, formats: Mapping[str, str | Callable[[Any], str]] | None = None
 ) -> Table:
-    """Dress a small data frame for the page; a wide one scrolls sideways in its own box.
+    """Dress a small data frame for the page.
+
+    On a narrow page, a table with long texts becomes cards, one a row; any other scrolls sideways in its own box.
 
     Args:
         frame: its index becomes the row headers, unless it merely counts.
@@ -111,13 +114,18 @@ def table(
     counts = isinstance(frame.index, pd.RangeIndex) and frame.index.name is None
     cells = {column: [_format(value, formats.get(column)) for value in frame[column]] for column in frame}
     kind = {c: ' class="number"' if pd.api.types.is_numeric_dtype(frame[c]) else "" for c in frame}
+    wordy = any(len(text) > 40 for texts in cells.values() for text in texts)
     head = "".join(f'<th scope="col"{kind[column]}>{escape(str(column))}</th>' for column in frame)
-    rows = ["".join(f"<td{kind[c]}>{escape(cells[c][i])}</td>" for c in frame) for i in range(len(frame))]
+    rows = [
+        "".join(f'<td{kind[c]} data-column="{escape(str(c))}">{escape(cells[c][i])}</td>' for c in frame)
+        for i in range(len(frame))
+    ]
     if not counts:
         head = f'<th scope="col">{escape(str(frame.index.name or ""))}</th>' + head
         rows = [f'<th scope="row">{escape(str(name))}</th>{row}' for name, row in zip(frame.index, rows, strict=True)]
     text = pd.DataFrame(cells, index=frame.index).to_string(index=not counts)
-    return Table(_wrap(caption, head, "".join(f"<tr>{row}</tr>" for row in rows)), f"{caption}\n{text}")
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return Table(_wrap(caption, head, body, "stages-cards" if wordy else ""), f"{caption}\n{text}")
 
 
 def badge(verdict: str) -> str:

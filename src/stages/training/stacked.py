@@ -1,12 +1,13 @@
 """Many small networks trained at once.
 
 A network of 100 units keeps a processor busy for microseconds; most of a training step is overhead. Putting the
-networks of several seeds or conditions in a leading dimension pays that overhead once. Nothing else changes: the loss is
-the sum over networks, so each gets its own gradient, and Adam and SGD act on each weight by itself. A stack therefore
-trains exactly as its members would alone.
+networks of several seeds or conditions in a leading dimension pays that overhead once. Nothing else changes: the loss
+is the sum over networks, so each gets its own gradient, and Adam and SGD act on each weight by itself. A stack
+therefore trains exactly as its members would alone.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
@@ -32,7 +33,7 @@ class StackedMLP(nn.Module):
         self.sizes = tuple(sizes)
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         generators = [torch_rng(seed, "weights") for seed in seeds]
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in pairwise(sizes):
             draw = torch.stack([torch.rand(inputs + 1, outputs, generator=g) for g in generators])
             layer = (2 * draw - 1) / inputs**0.5
             self.weights.append(nn.Parameter(layer[:, :-1].clone()))  # (members, inputs, outputs)

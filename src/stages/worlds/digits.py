@@ -96,14 +96,16 @@ def _load_mnist(cache: Path | None) -> Digits:
 
 
 def _fetch_mnist(name: str, cache: Path | None) -> Path:
+    """Return the path of one of MNIST's files, downloaded unless it is there; a file with other content stays there."""
     folder = cache or pooch.os_cache("learning-in-stages") / "mnist"
+    file, sha256 = folder / name, MNIST_SHA256[name]
+    wrong = "does not have MNIST's content (wrong SHA-256); {}, or use the offline default source='digits'"
+    if file.exists() and pooch.file_hash(str(file)) != sha256:  # pooch would replace it without a word
+        raise ValueError(f"{name} {wrong.format(f'delete it from {folder} and try again')}")
     try:
-        return Path(pooch.retrieve(MNIST_URL + name, f"sha256:{MNIST_SHA256[name]}", fname=name, path=folder))
+        return Path(pooch.retrieve(MNIST_URL + name, f"sha256:{sha256}", fname=name, path=folder))
     except ValueError as error:  # pooch's word for a hash that does not match
-        raise ValueError(
-            f"{name} does not have MNIST's content (wrong SHA-256); delete it from {folder} and try again, or use the "
-            "offline default source='digits'"
-        ) from error
+        raise ValueError(f"what {MNIST_URL} sent as {name} {wrong.format('try again later')}") from error
     except OSError as error:
         raise ConnectionError(
             f"MNIST's {name} is not in {folder} and could not be downloaded; connect to a network, put the file there, "
@@ -113,12 +115,15 @@ def _fetch_mnist(name: str, cache: Path | None) -> Path:
 
 def _read_idx(path: Path) -> np.ndarray:
     """Read an IDX file of bytes: a magic number that ends in the number of axes, their lengths, then the data."""
-    with gzip.open(path) as file:
-        magic = struct.unpack(">I", file.read(4))[0]
-        if magic >> 8 != 0x08:
-            raise ValueError(f"{path.name} is not an IDX file of bytes (magic number {magic:#010x})")
-        shape = struct.unpack(f">{magic & 0xFF}I", file.read(4 * (magic & 0xFF)))
-        data = np.frombuffer(file.read(), np.uint8)
+    try:
+        content = gzip.decompress(path.read_bytes())
+        (magic,) = struct.unpack_from(">I", content)
+        shape = struct.unpack_from(f">{magic & 0xFF}I", content, 4)
+    except (EOFError, gzip.BadGzipFile, struct.error) as error:
+        raise ValueError(f"{path.name} is not gzip, or cut short") from error
+    if magic >> 8 != 0x08:
+        raise ValueError(f"{path.name} is not an IDX file of bytes (magic number {magic:#010x})")
+    data = np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape))
     if data.size != np.prod(shape):
         raise ValueError(f"{path.name} is cut short: {data.size} bytes of data for the shape {shape}")
     return data.reshape(shape)
