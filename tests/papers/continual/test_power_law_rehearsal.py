@@ -244,7 +244,7 @@ def test_mnist_is_a_setting_of_the_same_experiment(monkeypatch):
     monkeypatch.setattr(paper, "permuted_digits", smaller)
     mnist = PAPER.profiles["mnist"]
     tiny = replace(
-        mnist, tasks=2, budget=replace(mnist.budget, examples=60, rehearsed=20), hidden=(8,), grid=(), watched=2
+        mnist, tasks=3, budget=replace(mnist.budget, examples=60, rehearsed=20), hidden=(8,), grid=(), watched=2
     )
     outcome = PAPER.run(tiny, 0)
     assert set(asked) == {"mnist"}

@@ -55,6 +55,14 @@ class Penalty(Protocol):
     def end_task(self, images: Tensor) -> None: ...
 
 
+Penalties = Callable[[StackedMLP], Sequence[Penalty]]
+
+
+def free(model: StackedMLP) -> Sequence[Penalty]:
+    """Hold nothing back."""
+    return ()
+
+
 @dataclass(frozen=True)
 class History:
     """What was seen of a stack of networks, in per cent.
@@ -74,7 +82,7 @@ def learn(
     lr: float,
     seed: int,
     watched: int = 0,
-    penalties: Callable[[StackedMLP], Sequence[Penalty]] = lambda model: (),
+    penalties: Penalties = free,
     reset: bool = False,
 ) -> History:
     """Train a stack of networks on one task after another, from the same initial weights, with Adam.

@@ -26,8 +26,10 @@ from stages.papers.continual.common import (
     EWC,
     SI,
     History,
+    Penalties,
     final_average,
     forgetting,
+    free,
     learn,
     permuted_digits,
     worst_task,
@@ -154,12 +156,8 @@ def stream(environment: Environment, budget: Budget, phase: int, seed: int) -> I
     blocks = [shown]
     if environment.arrangement == "sequential" and phase:
         blocks = [shown[: budget.examples], shown[budget.examples :]]
-    order = [
-        rng(seed, "shuffle", phase, epoch, len(block)).permutation(block)
-        for block in blocks
-        for epoch in range(budget.epochs)
-    ]
-    order = np.concatenate(order)
+    epochs = [(block, epoch) for block in blocks for epoch in range(budget.epochs)]
+    order = np.concatenate([rng(seed, "shuffle", phase, i, len(b)).permutation(b) for b, i in epochs])
     return order[: len(order) // budget.batch * budget.batch].reshape(-1, budget.batch)
 
 
@@ -206,7 +204,7 @@ class Settings:
     reset: bool = False
 
 
-def train(settings: Settings, seed: int, environments: Sequence[Environment], penalties=lambda model: ()) -> History:
+def train(settings: Settings, seed: int, environments: Sequence[Environment], penalties: Penalties = free) -> History:
     """Train one network an environment through all tasks, side by side and from the same initial weights.
 
     The environments have to share their number of updates.
@@ -234,6 +232,7 @@ def fresh_start(settings: Settings, seed: int) -> Float[Tensor, "tasks watched"]
 NONE, RECENCY, EXPONENTIAL, BEST, UNIFORM, POWER, JOINT = (
     "no rehearsal", "recency", "exponential", "best exponential", "uniform", "power law", "joint",
 )  # fmt: skip
+SHAPES = (NONE, RECENCY, EXPONENTIAL, UNIFORM, POWER)  # compared in every setting
 AVERAGE, WORST, FORGETTING = "final average accuracy", "worst task", "forgetting"
 SLOPE, HEAD_START = "slope of the learning-curve area", "head start over a fresh network"
 REHEARSED, UPDATES = "rehearsed examples", "updates"
@@ -254,21 +253,15 @@ GRID: dict[str, dict] = {  # what a setting of the robustness grid changes
     "optimiser reset": {"reset": True},
     "buffer of 20": {"buffer": 20},
 }
-ABLATIONS = ("optimiser reset", "buffer of 20")  # our questions, not the paper's
-ROBUST = (BASE, *(name for name in GRID if name not in (*ABLATIONS, "50 tasks")))
+BEYOND = ("50 tasks", "optimiser reset", "buffer of 20")  # our questions, not the paper's
+ROBUST = (BASE, *(name for name in GRID if name not in BEYOND))
 
 
 def comparison(settings: Settings, arrangement: str = "mixed", buffer: int | None = None) -> dict[str, Environment]:
     """Return the environments that share a budget; the exponential has the power law's mean lag at the end."""
     law = power_law(settings.budget.alpha, shift=arrangement == "environment")
-    weights = {
-        NONE: None,
-        RECENCY: recency,
-        EXPONENTIAL: matched_exponential(law, settings.tasks - 1),
-        UNIFORM: power_law(0.0),
-        POWER: law,
-    }
-    return {name: Environment(w, arrangement, buffer) for name, w in weights.items()}
+    weights = None, recency, matched_exponential(law, settings.tasks - 1), power_law(0.0), law
+    return {name: Environment(w, arrangement, buffer) for name, w in zip(SHAPES, weights, strict=True)}
 
 
 def knob(alpha: float, arrangement: str = "mixed") -> str:
@@ -284,9 +277,8 @@ def run(settings: Settings, seed: int) -> Outcome:
     for way in ("mixed", "sequential"):
         environments |= {knob(alpha, way): Environment(power_law(alpha), way) for alpha in settings.alphas}
     _score(outcome, environments, settings, seed)
-    _score(
-        outcome, dict.fromkeys(("EWC", "SI"), Environment(None)), settings, seed, hold([settings.ewc], [settings.si])
-    )
+    alone = dict.fromkeys(("EWC", "SI"), Environment(None))
+    _score(outcome, alone, settings, seed, hold([settings.ewc], [settings.si]))
     if settings.joint:
         _score(outcome, {JOINT: Environment(power_law(0.0), "joint")}, settings, seed)
     for name in settings.grid:
@@ -294,28 +286,25 @@ def run(settings: Settings, seed: int) -> Outcome:
     return outcome
 
 
-def hold(ewc: Sequence[float], si: Sequence[float]) -> Callable[[StackedMLP], tuple[EWC, SI]]:
+def hold(ewc: Sequence[float], si: Sequence[float]) -> Penalties:
     """Hold the first networks of a stack back by EWC with these λ, and those after them by SI with these c."""
 
     def penalties(model: StackedMLP) -> tuple[EWC, SI]:
-        like = model.weights[0]
-        return EWC(model, like.new_tensor([*ewc, *(0 for _ in si)])), SI(
-            model, like.new_tensor([*(0 for _ in ewc), *si])
-        )
+        strengths = model.weights[0].new_tensor([[*ewc, *[0] * len(si)], [*[0] * len(ewc), *si]])
+        return EWC(model, strengths[0]), SI(model, strengths[1])
 
     return penalties
 
 
 def _score(
-    outcome: Outcome, environments: dict[str, Environment], settings: Settings, seed: int, penalties=lambda model: ()
+    outcome: Outcome, environments: dict[str, Environment], settings: Settings, seed: int, penalties: Penalties = free
 ) -> None:
     """Train in the base setting; score the networks and keep their curves."""
     history = train(settings, seed, list(environments.values()), penalties)
     phases = np.arange(1, settings.tasks + 1)
     area = history.start.mean(-1).numpy()  # LCA_n: (members, phases)
     fresh = outcome.exhibits["fresh"].mean(-1).numpy()
-    _score_accuracy(outcome, environments, history, "")
-    _score_accuracy(outcome, environments, history, BASE)
+    _score_accuracy(outcome, environments, history)
     for i, (name, environment) in enumerate(environments.items()):
         accuracy = history.accuracy[i].numpy()
         # Phase 1 rehearses nothing and starts from random weights; facilitation is a matter of the later phases.
@@ -329,10 +318,14 @@ def _score(
         outcome.exhibits[name] = accuracy, history.start[i].numpy()
 
 
-def _score_accuracy(outcome: Outcome, names: Iterable[str], history: History, setting: str) -> None:
+def _score_accuracy(outcome: Outcome, names: Iterable[str], history: History, setting: str = BASE) -> None:
+    """Score the accuracy matrices in a setting of the grid; the base setting counts by itself as well."""
     for metric, summary in {AVERAGE: final_average, WORST: worst_task, FORGETTING: forgetting}.items():
         for name, value in zip(names, summary(history.accuracy), strict=True):
-            outcome.score(name, in_setting(metric, setting) if setting else metric, value)
+            if setting == BASE:
+                outcome.score(name, metric, value)
+            if setting != BASE or name in SHAPES:
+                outcome.score(name, in_setting(metric, setting), value)
 
 
 def _count(outcome: Outcome, name: str, environment: Environment, settings: Settings, seed: int) -> None:
@@ -432,7 +425,7 @@ PAPER = Paper(
     claims=CLAIMS,
     profiles={
         "quick": replace(_DIGITS, grid=("5 tasks", "width 32", "m = 200"), joint=False),
-        "full": replace(_DIGITS, grid=(*ROBUST[1:], *ABLATIONS), alphas=(0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)),
+        "full": replace(_DIGITS, grid=tuple(GRID), alphas=(0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)),
         "mnist": replace(_MNIST, grid=("20 tasks", "50 tasks")),
     },
     run=run,
