@@ -71,6 +71,15 @@ def test_the_sections_stand_in_order(entry):
 
 
 @every_paper
+def test_the_opening_box_tells_the_recorded_verdict_of_the_headline(entry):
+    box = markdown(entry).partition("{admonition} In one minute")[2].partition("```")[0]
+    record = json.loads((ROOT / "data/evidence" / f"{entry.removeprefix('chapters/')}.json").read_text("utf-8"))
+    told = re.search(r"\bC1\b[^*]*\*\*(reproduced|inconclusive|contradicted)\*\*", box)
+    assert told, "the box says what became of C1: ... C1 ... **reproduced**"
+    assert told[1] == record["claims"][0]["verdict"]
+
+
+@every_paper
 def test_there_are_three_exercises_with_folded_solutions(entry):
     text = markdown(entry)
     assert len(re.findall(r"\{exercise(?:-start)?\}", text)) == 3

@@ -23,8 +23,8 @@ class Claim:
         text: the claim in our own words.
         metric: the name of a score.
         better, worse: methods; `worse=None` compares `better` with zero.
-        margin: in units of the metric, never negative. *Superiority* needs an effect above it, *noninferiority*
-            ("at least as good") an effect above minus it, *equivalence* ("comparable") an effect within plus or minus it.
+        margin: in units of the metric, never negative. *Superiority* needs an effect above it, *noninferiority* ("at
+            least as good") an effect above minus it, *equivalence* ("comparable") an effect within plus or minus it.
         kind: one of those three.
         over: two methods whose difference is taken off, for an interaction claim.
         everywhere: settings in each of which the claim has to hold. The scores are then those of the metric

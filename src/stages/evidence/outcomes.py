@@ -33,7 +33,7 @@ class Outcome:
         self.scores.append({"method": method, "metric": metric, "value": value})
 
     def curve(self, method: str, name: str, x: Iterable[float], y: Iterable[float]) -> None:
-        """Add one line of a figure: `x` and `y` of the same length. Raises ValueError if they differ or are not finite."""
+        """Add one line of a figure: `x` and `y` of one length. Raises ValueError if they differ or are not finite."""
         x, y = np.asarray(list(x), float), np.asarray(list(y), float)
         if x.shape != y.shape or x.ndim != 1:
             raise ValueError(f"curve {name} of {method}: x has shape {x.shape} and y {y.shape}; expected one length")

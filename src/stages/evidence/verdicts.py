@@ -8,13 +8,13 @@ corrected by Holm's method, and a verdict other than *inconclusive* needs a corr
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from stages.evidence.claims import Claim
+from stages.evidence.claims import Claim, in_setting
 
 LEVEL = 0.95
 REPRODUCED, INCONCLUSIVE, CONTRADICTED = "reproduced", "inconclusive", "contradicted"
@@ -62,7 +62,7 @@ def effects(claim: Claim, scores: pd.DataFrame, metric: str | None = None) -> pd
     def column(method: str) -> pd.Series:
         if method not in table:
             raise ValueError(f"claim {claim.key}: no {metric} of {method!r} among the scores: {sorted(table.columns)}")
-        if (bad := table.index[~np.isfinite(table[method].astype(float))].tolist()):
+        if bad := table.index[~np.isfinite(table[method].astype(float))].tolist():
             raise ValueError(f"claim {claim.key}: the {metric} of {method} is missing or not finite for seeds {bad}")
         return table[method].astype(float)
 
@@ -70,6 +70,26 @@ def effects(claim: Claim, scores: pd.DataFrame, metric: str | None = None) -> pd
     if claim.over:
         effect = effect - (column(claim.over[0]) - column(claim.over[1]))
     return (-effect if claim.lower_is_better else effect).rename("effect")
+
+
+def measured(claims: Iterable[Claim], scores: pd.DataFrame) -> list[Claim]:
+    """Return the claims that the scores speak of: all that they compare is there for some seed.
+
+    A small profile may leave out the methods of some claims, and settings of a claim that must hold everywhere; such a
+    claim is returned for the settings that are there.
+    """
+    there = set(zip(scores["method"], scores["metric"], strict=True))
+
+    def holds(claim: Claim, metric: str) -> bool:
+        methods = (claim.better, *((claim.worse,) if claim.worse else ()), *(claim.over or ()))
+        return all((method, metric) in there for method in methods)
+
+    found = []
+    for claim in claims:
+        kept = tuple(s for s in claim.everywhere if holds(claim, in_setting(claim.metric, s)))
+        if kept or (not claim.everywhere and holds(claim, claim.metric)):
+            found.append(replace(claim, everywhere=kept))
+    return found
 
 
 def interval(effect: Sequence[float], level: float = LEVEL) -> tuple[float, float, float]:
@@ -98,8 +118,13 @@ def _tail(mean: float, error: float, bound: float, freedom: int) -> float:
 def _p_values(claim: Claim, effect: np.ndarray) -> tuple[float, float]:
     """Return the p-values for the claim and against it."""
     mean, error, freedom = effect.mean(), effect.std(ddof=1) / np.sqrt(effect.size), effect.size - 1
-    above = lambda bound: _tail(mean, error, bound, freedom)
-    below = lambda bound: _tail(-mean, error, -bound, freedom)
+
+    def above(bound: float) -> float:
+        return _tail(mean, error, bound, freedom)
+
+    def below(bound: float) -> float:
+        return _tail(-mean, error, -bound, freedom)
+
     if claim.kind == "equivalence":  # two one-sided tests; refuted by an effect beyond either margin
         return max(above(-claim.margin), below(claim.margin)), min(above(claim.margin), below(-claim.margin))
     if claim.kind == "noninferiority":
@@ -111,12 +136,13 @@ def _measure(claim: Claim, scores: pd.DataFrame) -> tuple[dict, bool]:
     """Return the numbers of one claim before Holm's correction, and whether its p-value speaks for the claim."""
     settings = claim.everywhere or ("",)
     per_setting = [effects(claim, scores, metric).to_numpy() for metric in claim.metrics]
+    intervals = [interval(effect) for effect in per_setting]
     pairs = [_p_values(claim, effect) for effect in per_setting]
     # Everywhere: the claim needs all settings (the largest p); one setting refutes it (the smallest, Bonferroni).
     p_for = max(p for p, _ in pairs)
     p_against = min(1.0, len(pairs) * min(p for _, p in pairs))
     weakest = max(range(len(pairs)), key=lambda i: (pairs[i][0], -per_setting[i].mean()))
-    effect, low, high = interval(per_setting[weakest])
+    effect, low, high = intervals[weakest]
     numbers = {"key": claim.key, "effect": effect, "low": low, "high": high, "p": min(p_for, p_against)}
     return numbers | {"seeds": len(per_setting[weakest]), "setting": settings[weakest]}, p_for < p_against
 
@@ -133,10 +159,10 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 def judge(claims: Iterable[Claim], scores: pd.DataFrame) -> list[Finding]:
     """Judge a paper's claims together on tidy scores (columns seed, method, metric, value); see the module's text."""
-    measured = [_measure(claim, scores) for claim in claims]
-    corrected = holm([numbers["p"] for numbers, _ in measured])
+    measures = [_measure(claim, scores) for claim in claims]
+    corrected = holm([numbers["p"] for numbers, _ in measures])
     findings = []
-    for (numbers, favours), p_holm in zip(measured, corrected, strict=True):
+    for (numbers, favours), p_holm in zip(measures, corrected, strict=True):
         decided = p_holm < 1 - LEVEL
         verdict = (REPRODUCED if favours else CONTRADICTED) if decided else INCONCLUSIVE
         findings.append(Finding(verdict=verdict, p_holm=float(p_holm), **numbers))

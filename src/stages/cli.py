@@ -1,0 +1,219 @@
+"""The command `stages`: run papers, list them, and show the verdicts."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# What computes is imported inside the commands, so that `stages --help` and a mistyped option are answered at once.
+
+app = typer.Typer(
+    help="Learning in Stages: run the book's papers and see what holds.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on stdout.")]
+
+
+class BadInput(Exception):
+    """What the user typed makes no sense."""
+
+
+def main() -> None:
+    """Run the command; whatever goes wrong is one line on stderr. Exits 2 for bad input, 1 for a failure."""
+    try:
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
+        if status == 130:  # typer's answer to Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(status)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("stopped; there was nothing to lose", 130)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # typer's own: an unknown option, a value of the wrong kind
+            _fail(error.format_message(), error.exit_code)
+        if type(error) is BadInput:
+            _fail(str(error), 2)
+        if not _expected(error):
+            raise
+        _fail(str(error), 1)
+
+
+@app.command()
+def run(
+    slugs: Annotated[list[str], typer.Argument(metavar="SLUG...", help="Papers, or patterns such as 'continual/*'.")],
+    profile: Annotated[str, typer.Option(help="Settings to run: quick, full, or another the paper has.")] = "quick",
+    seeds: Annotated[
+        str | None, typer.Option(help="How many (10), a range (100-104), or a list (3,5). [quick: 5, others: 10]")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where records go.")] = Path("evidence"),
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, of one thread each; 1 is this one.")] = 1,
+    ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster to run on, or 'auto'.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run papers over seeds and record the results.
+
+    Each seed is written when it is ready: a run that was stopped, started again, goes on where it was.
+    """
+    chosen_seeds = None if seeds is None else parse_seeds(seeds)
+    if ray and jobs > 1:
+        raise BadInput("--jobs and --ray exclude each other: Ray has its own processes")
+    papers = [_load(slug) for slug in _matching(slugs)]
+
+    from stages.evidence import SeedError, sweep
+    from stages.evidence.store import record_path
+
+    for paper in papers:
+        _ask(paper.settings, profile)
+    if ray:
+        _ask_ray()
+    done, failed = [], False
+    for paper in papers:
+        try:
+            record = _ask(sweep, paper, profile, chosen_seeds, out, jobs, ray)
+        except SeedError as error:  # the next paper has nothing to do with it
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            failed = True
+            continue
+        except KeyboardInterrupt as stop:  # typer would lose the message
+            _fail(str(stop) or f"{paper.slug} was stopped; what was computed before is kept", 130)
+        done.append(_summary(record, record_path(out, paper.slug, profile)))
+        if not as_json:
+            print(_report(done[-1]), flush=True)
+    if as_json:
+        print(json.dumps(done, ensure_ascii=False, indent=1))
+    return int(failed)
+
+
+@app.command("list")
+def list_papers(as_json: AsJson = False) -> None:
+    """List the papers of the book."""
+    from stages import papers
+    from stages.evidence.records import has_record
+
+    rows = [
+        {
+            "slug": paper.slug,
+            "title": paper.title,
+            "year": paper.year,
+            "claims": len(paper.claims),
+            "recorded": has_record(paper.slug),
+        }
+        for paper in map(papers.load, papers.slugs())
+    ]
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False, indent=1))
+        return
+    width = max((len(row["slug"]) for row in rows), default=0)
+    for row in rows:
+        state = "recorded" if row["recorded"] else "no record"
+        print(f"{row['slug']:<{width}}  {row['year']}  {row['claims']} claims  {state:<9}  {row['title']}")
+
+
+@app.command()
+def scoreboard(as_json: AsJson = False) -> None:
+    """Show the verdict on every recorded claim."""
+    from stages.evidence import all_records
+
+    records = list(all_records())
+    if as_json:
+        print(json.dumps([{"slug": r.paper, "claims": r.claims} for r in records], ensure_ascii=False, indent=1))
+        return
+    for record in records:
+        print(f"{record.paper} · {record.title} · {len(record.seeds)} seeds")
+        print("\n".join(_claim_line(row) for row in record.claims))
+    verdicts = [row["verdict"] for record in records for row in record.claims]
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("reproduced", "inconclusive", "contradicted"))
+    print(f"{len(records)} papers, {len(verdicts)} claims: {counts}")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read "10" as seeds 0 to 9, "100-104" as those five, "3,5" as those two; lists may hold ranges.
+
+    Raises:
+        BadInput: it is none of these, is empty or reversed, or names a seed twice.
+    """
+    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
+        raise BadInput(f"--seeds {text}: expected how many (10), a range (100-104) or a list (3,5), none below zero")
+    if text.isdigit():
+        seeds = list(range(int(text)))
+    else:
+        ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
+        if backwards := [part for part in ends if part[0] > part[-1]]:
+            raise BadInput(f"--seeds {text}: {backwards[0][0]}-{backwards[0][1]} runs backwards")
+        seeds = [seed for part in ends for seed in range(part[0], part[-1] + 1)]
+    if not seeds:
+        raise BadInput(f"--seeds {text}: there are no seeds to run")
+    if len(set(seeds)) < len(seeds):
+        raise BadInput(f"--seeds {text}: a seed is named twice")
+    return seeds
+
+
+def _matching(slugs: list[str]) -> list[str]:
+    """Replace patterns by the slugs they match, each once."""
+    from fnmatch import fnmatchcase
+
+    from stages import papers
+
+    chosen = {}
+    for slug in slugs:
+        pattern = any(sign in slug for sign in "*?[")
+        found = [known for known in papers.slugs() if fnmatchcase(known, slug)] if pattern else [slug]
+        if not found:
+            raise BadInput(f"no paper matches {slug!r}; `stages list` shows all {len(papers.slugs())}")
+        chosen |= dict.fromkeys(found)
+    return list(chosen)
+
+
+def _load(slug: str):
+    from stages import papers
+
+    return _ask(papers.load, slug)
+
+
+def _ask(function, *arguments):
+    """Call a function whose ValueErrors are about what the user typed."""
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+
+
+def _ask_ray() -> None:
+    from stages.evidence.workers import SweepError, load_ray
+
+    try:
+        load_ray()
+    except SweepError as error:
+        raise BadInput(str(error)) from None
+
+
+def _summary(record, path: Path) -> dict:
+    facts = {"slug": record.paper, "profile": record.profile, "seeds": record.seeds, "claims": record.claims}
+    return facts | {"seconds": record.seconds, "record": str(path)}
+
+
+def _report(summary: dict) -> str:
+    seeds, seconds = len(summary["seeds"]), summary["seconds"]
+    head = f"{summary['slug']} · {summary['profile']} · {seeds} seeds · {seconds:.0f} s · {summary['record']}"
+    return "\n".join([head, *map(_claim_line, summary["claims"])])
+
+
+def _claim_line(row: dict) -> str:
+    numbers = f"{row['effect']:+.3g} [{row['low']:+.3g}, {row['high']:+.3g}]"
+    return f"  {row['key']:<4} {row['verdict']:<13} {numbers:<28} {row['metric']}: {row['comparison']}"
+
+
+def _expected(error: Exception) -> bool:
+    """Tell whether an error is one that a user can meet; any other is a defect of ours and keeps its traceback."""
+    from stages.evidence import RecordError, SweepError
+
+    return isinstance(error, RecordError | SweepError | FileNotFoundError)
+
+
+def _fail(text: str, status: int) -> None:
+    print(f"error: {text}" if status != 130 else text, file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,206 @@
+"""Run a paper's experiment over seeds so that nothing that was computed is lost, or live in a notebook."""
+
+import importlib.metadata
+import platform
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from stages.evidence.claims import Claim
+from stages.evidence.fingerprint import fingerprint, key, setting_values
+from stages.evidence.outcomes import Outcome
+from stages.evidence.paper import Paper
+from stages.evidence.records import Record, plain, rejudge
+from stages.evidence.store import Store, say
+from stages.evidence.verdicts import INCONCLUSIVE, Finding, effects, measured
+from stages.evidence.workers import SweepError, compute, load_ray
+from stages.progress import bar
+
+PACKAGES = ("learning-in-stages", "numpy", "scikit-learn", "scipy", "torch")  # what the numbers depend on
+
+
+class SeedError(SweepError):
+    """A paper's run raised for some seed."""
+
+
+def default_seeds(profile: str) -> list[int]:
+    """Return the seeds of a run that names none: five for the profile "quick", ten for others."""
+    return list(range(5 if profile == "quick" else 10))
+
+
+def checked_seeds(seeds: Iterable[int]) -> list[int]:
+    """Return the seeds in rising order. Raises ValueError if there are none, one comes twice, or one is negative."""
+    seeds = list(seeds)
+    if not seeds:
+        raise ValueError("there are no seeds to run")
+    if bad := [seed for seed in seeds if type(seed) is not int or seed < 0]:
+        raise ValueError(f"{bad[0]!r} is no seed; seeds are whole numbers, 0 or more")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seed {next(seed for seed in seeds if seeds.count(seed) > 1)} is asked for twice")
+    return sorted(seeds)
+
+
+def sweep(
+    paper: Paper,
+    profile: str = "full",
+    seeds: Iterable[int] | None = None,
+    out: str | Path = "evidence",
+    jobs: int = 1,
+    ray: str | None = None,
+    progress: bool = True,
+) -> Record:
+    """Run a paper's experiment for each seed and record it, going on from whatever was computed before.
+
+    The record is `out/<slug>.json` for the profile "full", else `out/<slug>.<profile>.json`. Each seed's result is
+    written under `out/.partial` when it is ready, and the record when all that were asked for are there. Seeds that the
+    record in place has, under the same settings and code, are kept and not computed again; another record is set aside.
+
+    The profile "full" has to measure every claim; another may leave claims out, which is said.
+
+    Args:
+        seeds: `default_seeds(profile)` by default.
+        jobs: processes of one thread each; 1 is this process, with the threads it has.
+        ray: the address of a Ray cluster to use instead.
+        progress: show a bar.
+
+    Raises:
+        ValueError: the profile, the seeds or the settings make no sense.
+        SeedError: the experiment raised for a seed; all other seeds were run and are kept.
+        SweepError: a folder cannot be written to, another run writes this record, or a worker was lost.
+        KeyboardInterrupt: with a message that says what is kept.
+    """
+    identity = {"settings": setting_values(paper.settings(profile)), "code": fingerprint(paper.run)}
+    seeds = checked_seeds(default_seeds(profile) if seeds is None else seeds)
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}; expected 1 or more")
+    if ray:
+        load_ray()
+    store = Store(Path(out), paper.slug, profile, key(paper.slug, profile, **identity))
+    with store.locked():
+        old = store.old_record()
+        had = old.seeds if old else []
+        if len({*had, *seeds}) < 2:
+            raise ValueError("one seed gives no interval, and so no verdict; ask for two or more")
+        kept = store.kept(seed for seed in seeds if seed not in had)
+        missing = [seed for seed in seeds if seed not in had and seed not in kept]
+        if len(missing) < len(seeds):
+            say(f"{paper.slug}: {len(seeds) - len(missing)} of {len(seeds)} seeds were computed before")
+        if missing:
+            kept |= _computed(store, paper, profile, missing, jobs, ray, progress)
+        record = _record(paper, profile, identity, old, list(kept.values()))
+        if record != old:
+            store.write(record, replaces=old is not None)
+        store.clear(seeds)
+    return record
+
+
+def _computed(store: Store, paper: Paper, profile: str, seeds: Sequence[int], jobs, ray, progress) -> dict[int, dict]:
+    """Compute seeds and keep each result when it is ready."""
+    results, failed = {}, {}
+    try:
+        with bar(total=len(seeds), desc=paper.slug, disable=not progress) as shown:
+            for result in compute(paper, paper.settings(profile), seeds, jobs, ray):
+                seed = result["seed"]
+                if "error" in result:
+                    failed[seed] = f"{paper.slug}, seed {seed}: {result['error']}"
+                else:
+                    _check_scores(paper, profile, result)
+                    store.keep(result)
+                    results[seed] = result
+                shown.update()
+    except KeyboardInterrupt:
+        kept = f"{store.count(seeds)} of these {len(seeds)} seeds are kept"
+        raise KeyboardInterrupt(f"{paper.slug} was stopped; {kept}, and the same command goes on from there") from None
+    if failed:
+        others = f"{len(failed)} of {len(seeds)} seeds failed, the others are kept"
+        raise SeedError(f"{next(iter(failed.values()))}; {others}")
+    return results
+
+
+def _claims(paper: Paper, profile: str, scores: pd.DataFrame) -> list[Claim]:
+    """The claims to judge: all of them in the profile "full", those that were measured in another."""
+    return list(paper.claims) if profile == "full" else measured(paper.claims, scores)
+
+
+def _check_scores(paper: Paper, profile: str, result: dict) -> None:
+    """Find out with the first seed, not after the last, that the scores don't hold what a claim compares."""
+    table = pd.DataFrame(result["scores"], columns=["seed", "method", "metric", "value"])
+    try:
+        for claim in _claims(paper, profile, table):
+            for metric in claim.metrics:
+                effects(claim, table, metric)
+    except ValueError as error:
+        raise SeedError(f"{paper.slug}, seed {result['seed']}: {error}") from None
+
+
+def _record(paper: Paper, profile: str, identity: dict, old: Record | None, results: list[dict]) -> Record:
+    """Put old seeds and new results together, and judge the claims on them all."""
+    parts = ([vars(old)] if old else []) + results
+    seeds = sorted([*(old.seeds if old else []), *(result["seed"] for result in results)])
+    record = Record(
+        paper=paper.slug,
+        title=paper.title,
+        profile=profile,
+        **identity,
+        seeds=seeds,
+        scores=_by_seed(parts, "scores"),
+        curves=_by_seed(parts, "curves"),
+        claims=[],
+        device=" + ".join(sorted({name for part in parts for name in part["device"].split(" + ")})),
+        threads=max(part["threads"] for part in parts),
+        seconds=plain(sum(part["seconds"] for part in parts)),
+        versions=_versions() if results else old.versions,
+        created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}" if results else old.created,
+    )
+    claims = _claims(paper, profile, record.score_table())
+    whole = {claim.key for claim in claims if claim in paper.claims}
+    if absent := [claim.key for claim in paper.claims if claim.key not in whole]:
+        say(f"{paper.slug}: the profile {profile} does not measure, or not in all settings, {', '.join(absent)}")
+    return rejudge(record, claims)
+
+
+def _by_seed(parts: list[dict], table: str) -> list[dict]:
+    return sorted((row for part in parts for row in part[table]), key=lambda row: row["seed"])
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # a source tree that was never installed
+            continue
+    return found
+
+
+def live(paper: Paper, profile: str = "quick", seeds: Iterable[int] | None = None) -> dict[int, Outcome]:
+    """Run a paper's experiment here and now, with a progress bar; return each seed's outcome, exhibits included.
+
+    Raises ValueError for a profile or seeds that make no sense, and whatever the experiment raises.
+    """
+    settings = paper.settings(profile)
+    seeds = checked_seeds(default_seeds(profile) if seeds is None else seeds)
+    return {seed: paper.run(settings, seed) for seed in bar(seeds, desc="seeds")}
+
+
+def agreement(claims: Paper | Iterable[Claim], live: Iterable[Finding], record: Record) -> str:
+    """Tell for each claim its recorded verdict, and whether the live effect has the recorded one's sign.
+
+    The text is the same on every machine. No sign is expected ("–") where the record leaves it open: the verdict is
+    inconclusive, the interval has zero in it, or the claim is one of equivalence.
+    """
+    here, there = ({finding.key: finding for finding in some} for some in (live, record.findings()))
+    claims = list(getattr(claims, "claims", claims))
+    verdicts = {claim.key: there[claim.key].verdict if claim.key in there else "not recorded" for claim in claims}
+    signs = {claim.key: _sign(claim, here.get(claim.key), there.get(claim.key)) for claim in claims}
+    return "\n".join(f"{claim.key:<4} {verdicts[claim.key]:<13} {signs[claim.key]}".rstrip() for claim in claims)
+
+
+def _sign(claim: Claim, here: Finding | None, there: Finding | None) -> str:
+    if there is None or here is None:
+        return "" if there is None else "not measured live"
+    if claim.kind == "equivalence" or there.verdict == INCONCLUSIVE or there.low <= 0 <= there.high:
+        return "–"
+    return "same sign" if here.effect * there.effect > 0 else "other sign"

@@ -1,0 +1,51 @@
+"""A paper that takes no time, and does what the environment says; other processes can import it."""
+
+import os
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.evidence import Claim, Outcome, Paper
+
+
+@dataclass(frozen=True)
+class Settings:
+    effect: float = 2.0
+    shape: tuple[int, ...] = (3, 4)
+
+
+def run(settings, seed):
+    """Note the call, then sleep, raise, die or answer."""
+    if log := os.environ.get("TOY_LOG"):
+        with Path(log).open("a") as file:
+            file.write(f"{seed}\n")
+    time.sleep(float(os.environ.get("TOY_SLEEP", 0)))
+    if str(seed) in os.environ.get("TOY_RAISES", "").split():
+        raise ZeroDivisionError("the toy is broken\nin two lines")
+    if str(seed) in os.environ.get("TOY_DIES", "").split():
+        os._exit(9)
+    chance, outcome = random.Random(seed), Outcome()
+    base = chance.gauss(50, 10)
+    for method, gain in {"new": settings.effect, "old": 0.0, "twin": 0.0}.items():
+        outcome.score(method, "accuracy", base + gain + chance.gauss(0, 0.3))
+        outcome.curve(method, "loss", range(3), [chance.random() / 3 for _ in range(3)])
+    return outcome
+
+
+CLAIMS = (
+    Claim("C1", "The new method is better.", "accuracy", "new", "old", margin=0.5, reported="+3 points"),
+    Claim("C2", "The twin is as good.", "accuracy", "twin", "old", margin=2.0, kind="equivalence"),
+    Claim("C3", "The old method is better.", "accuracy", "old", "new"),
+)
+
+PAPER = Paper(
+    slug="toys/coin",
+    title="A toy",
+    arxiv="0000.00000",
+    year=2024,
+    bibkey="toy",
+    claims=CLAIMS,
+    profiles={"quick": Settings(), "full": Settings(effect=3.0)},
+    run=run,
+)
