@@ -68,6 +68,13 @@ def test_curves_wear_the_looks_of_the_chapter(points):
     assert all(line.get_color() == looks[method].colour for method, line in drawn.items())
 
 
+def test_a_ninth_method_is_told_by_its_dashes(points):
+    figures.use_style([f"method {i}" for i in range(8)])
+    drawn = lines(figures.curves(points, "accuracy"))
+    assert drawn["none"].get_linestyle() == "--"
+    assert figures.palette(["none"])["none"].dash != "-"
+
+
 def test_one_seed_has_no_band(points):
     ax = figures.curves(points[points["seed"] == 0], "accuracy")
     assert not ax.collections

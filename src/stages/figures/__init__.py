@@ -4,6 +4,7 @@ from stages.figures.curves import curves, heatmap, scores
 from stages.figures.forest import forest
 from stages.figures.labels import label_lines
 from stages.figures.listings import Listing, listing
+from stages.figures.scoreboard import evidence_state, glued, scoreboard, state_in_words
 from stages.figures.slider import Slider, slider
 from stages.figures.style import (
     DIVERGING,
@@ -42,7 +43,9 @@ __all__ = [
     "Table",
     "badge",
     "curves",
+    "evidence_state",
     "forest",
+    "glued",
     "headline",
     "heatmap",
     "label_lines",
@@ -50,9 +53,11 @@ __all__ = [
     "palette",
     "png",
     "readable",
+    "scoreboard",
     "scores",
     "show",
     "slider",
+    "state_in_words",
     "style",
     "table",
     "use_style",

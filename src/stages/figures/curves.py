@@ -49,8 +49,8 @@ def curves(
         table = _wide(points[points["method"] == method], "x", "y", f"curve {name!r} of {method!r}").sort_index()
         every = 1 if len(table) <= 12 else [len(table) - 1]
         ax.plot(
-            table.index, table.mean(axis=1), look.dash, color=look.colour, marker=look.marker, markevery=every,
-            markeredgecolor=SURFACE, markeredgewidth=0.8, label=method, zorder=3,
+            table.index, table.mean(axis=1), linestyle=look.dash, color=look.colour, label=method, zorder=3,
+            marker=look.marker, markevery=every, markeredgecolor=SURFACE, markeredgewidth=0.8,
         )  # fmt: skip
         if band and table.shape[1] > 1:
             _, low, high = np.transpose([interval(row) for row in table.to_numpy()])

@@ -27,8 +27,8 @@ def forest(
     metric share an axis, in its unit; every metric has its own.
 
     Args:
-        claims: `Claim`s, or rows of a record; the record's own by default.
-        live: `Finding`s of a run just made.
+        claims: each a `Claim` or a row of a record; the record's own by default.
+        live: the findings of a run just made.
         record: a record, or its list of claims.
 
     Returns:

@@ -64,8 +64,8 @@ def verdict_table(
     every claim becomes a card.
 
     Args:
-        claims: `Claim`s, or rows of a record; the record's own by default.
-        live: `Finding`s of a run just made; without any, the table has no column for them.
+        claims: each a `Claim` or a row of a record; the record's own by default.
+        live: the findings of a run just made; without any, the table has no column for them.
         record: a record, or its list of claims; likewise.
 
     Raises:
@@ -76,8 +76,8 @@ def verdict_table(
     found = {kind: name for kind, name in found.items() if any(getattr(row, kind) for row in rows)}
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Claim", "The paper reports", *found.values()))
     body = "".join(
-        f'<tr><th scope="row">{_claim(row)}</th><td data-column="The paper reports">{escape(row.reported)}</td>'
-        + "".join(f'<td data-column="{name}">{_finding(getattr(row, kind))}</td>' for kind, name in found.items())
+        f'<tr><th scope="row">{claim_cell(row)}</th><td data-column="The paper reports">{escape(row.reported)}</td>'
+        + "".join(f'<td data-column="{name}">{finding_cell(getattr(row, kind))}</td>' for kind, name in found.items())
         + "</tr>"
         for row in rows
     )
@@ -86,10 +86,10 @@ def verdict_table(
         for row in rows
         for line in (
             f"{row.key}: {row.comparison} on {row.metric}, {row.demand}",
-            *(f"    {kind + ':':8}{_words(getattr(row, kind))}" for kind in found),
+            *(f"    {kind + ':':8}{finding_words(getattr(row, kind))}" for kind in found),
         )
     ]
-    return Table(_wrap(caption, head, body, "stages-cards"), "\n".join([caption, *lines]))
+    return Table(wrap(caption, head, f"<tbody>{body}</tbody>", "stages-cards"), "\n".join([caption, *lines]))
 
 
 def table(
@@ -124,8 +124,8 @@ def table(
         head = f'<th scope="col">{escape(str(frame.index.name or ""))}</th>' + head
         rows = [f'<th scope="row">{escape(str(name))}</th>{row}' for name, row in zip(frame.index, rows, strict=True)]
     text = pd.DataFrame(cells, index=frame.index).to_string(index=not counts)
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return Table(_wrap(caption, head, body, "stages-cards" if wordy else ""), f"{caption}\n{text}")
+    body = "<tbody>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</tbody>"
+    return Table(wrap(caption, head, body, "stages-cards" if wordy else ""), f"{caption}\n{text}")
 
 
 def badge(verdict: str) -> str:
@@ -134,12 +134,14 @@ def badge(verdict: str) -> str:
     return f'<span class="verdict" style="background:{look.colour}">{look.symbol}\N{NO-BREAK SPACE}{verdict}</span>'
 
 
-def _claim(row: Row) -> str:
+def claim_cell(row: Row) -> str:
+    """Return a claim as HTML: its key, its text and its terms."""
     terms = f"{row.comparison} on {row.metric}, {row.demand}"
     return f'<span class="key">{escape(row.key)}</span>{escape(row.text)}<small>{escape(terms)}</small>'
 
 
-def _finding(finding: Finding | None) -> str:
+def finding_cell(finding: Finding | None) -> str:
+    """Return a finding as HTML: the verdict's badge, the effect and its interval, the seeds."""
     if finding is None:
         return "<small>not measured</small>"
     effect, interval = span(finding)
@@ -150,7 +152,8 @@ def _finding(finding: Finding | None) -> str:
     )
 
 
-def _words(finding: Finding | None) -> str:
+def finding_words(finding: Finding | None) -> str:
+    """Return a finding as one line of text."""
     if finding is None:
         return "not measured"
     where = f", weakest: {finding.setting}" if finding.setting else ""
@@ -165,9 +168,16 @@ def _format(value: Any, form: str | Callable[[Any], str] | None) -> str:
     return form(value) if callable(form) else form.format(value)
 
 
-def _wrap(caption: str, head: str, body: str, kind: str = "") -> str:
+def wrap(caption: str, head: str, body: str, kind: str = "", rules: str = "") -> str:
+    """Return a whole table, in a box that scrolls.
+
+    Args:
+        body: one `tbody` or more.
+        kind: "stages-cards" turns its rows into cards on a narrow page.
+        rules: more CSS.
+    """
     box = f'class="stages stages-table {kind}" tabindex="0" role="region" aria-label="{escape(caption)}"'
     return (
-        f"<div {box}>{css(_RULES)}"
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<div {box}>{css(_RULES + rules)}"
+        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>{body}</table></div>"
     )
