@@ -392,3 +392,14 @@ def test_agreement_expects_a_sign_only_where_the_record_has_one(run, toy):
         "C1   reproduced    other sign",
         "C2   reproduced    not measured live",
     ]
+
+
+def test_agreement_expects_no_sign_where_few_seeds_could_show_either(run, toy):
+    record = run(seeds=20)
+    (first, *others) = record.claims
+    effect = first["effect"]
+    few = judge(toy.CLAIMS, tidy_scores(live(toy.PAPER, seeds=range(3))))
+    for times, said in ((1.2, "–"), (6.0, "same sign")):  # 6 times the reach is about 4.9 errors of three seeds
+        wide = first | {"low": effect - abs(effect) / times, "high": effect + abs(effect) / times}
+        text = agreement(toy.CLAIMS, few, replace(record, claims=[wide, *others])).splitlines()[0]
+        assert text == f"C1   reproduced    {said}"

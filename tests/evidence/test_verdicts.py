@@ -206,6 +206,22 @@ def test_a_doubled_score_is_an_error():
         judge([claim()], pd.concat([table, table]))
 
 
+def test_a_claim_that_one_setting_refutes_shows_that_setting():
+    wide, narrow = [-3.0, 1.0, -2.0, 0.0, -1.0], [-0.5, -0.6, -0.4, -0.55, -0.45]
+    rows = [
+        {"seed": seed, "method": method, "metric": f"accuracy [{setting}]", "value": value if method == "new" else 0.0}
+        for setting, values in (("wide", wide), ("narrow", narrow))
+        for seed, value in enumerate(values)
+        for method in ("new", "old")
+    ]
+    (finding,) = judge(
+        [Claim("C1", "A claim.", "accuracy", "new", "old", everywhere=("wide", "narrow"))], pd.DataFrame(rows)
+    )
+    assert finding.verdict == "contradicted"
+    assert finding.setting == "narrow"
+    assert finding.high < 0
+
+
 def test_one_seed_is_too_few():
     with pytest.raises(ValueError, match="at least two seeds; there is 1"):
         judge([claim()], paired([1.0], [0.0]))

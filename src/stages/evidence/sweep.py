@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+from scipy import stats
 
 from stages.evidence.claims import Claim
 from stages.evidence.fingerprint import fingerprint, key, setting_values
@@ -188,8 +189,9 @@ def live(paper: Paper, profile: str = "quick", seeds: Iterable[int] | None = Non
 def agreement(claims: Paper | Iterable[Claim], live: Iterable[Finding], record: Record) -> str:
     """Tell for each claim its recorded verdict, and whether the live effect has the recorded one's sign.
 
-    The text is the same on every machine. No sign is expected ("–") where the record leaves it open: the verdict is
-    inconclusive, the interval has zero in it, or the claim is one of equivalence.
+    The text is the same on every machine. No sign is expected ("–") where so few seeds could show either: the recorded
+    effect lies within 3.5 standard errors, of as many seeds as ran live, from zero. Nor is it where the verdict is
+    inconclusive, or the claim is one of equivalence.
     """
     here, there = ({finding.key: finding for finding in some} for some in (live, record.findings()))
     claims = list(getattr(claims, "claims", claims))
@@ -201,6 +203,7 @@ def agreement(claims: Paper | Iterable[Claim], live: Iterable[Finding], record: 
 def _sign(claim: Claim, here: Finding | None, there: Finding | None) -> str:
     if there is None or here is None:
         return "" if there is None else "not measured live"
-    if claim.kind == "equivalence" or there.verdict == INCONCLUSIVE or there.low <= 0 <= there.high:
+    error = (there.high - there.low) / 2 / stats.t.ppf(0.975, there.seeds - 1) * (there.seeds / here.seeds) ** 0.5
+    if claim.kind == "equivalence" or there.verdict == INCONCLUSIVE or abs(there.effect) <= 3.5 * error:
         return "–"
     return "same sign" if here.effect * there.effect > 0 else "other sign"

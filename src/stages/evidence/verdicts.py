@@ -25,7 +25,8 @@ class Finding:
     """A claim measured: the mean effect, its 95 % interval, both p-values and the verdict.
 
     `p` is the two-sided p-value of the verdict's side; `p_holm` is `p` after Holm's correction over all claims judged
-    together. `setting` names the weakest setting of a claim that must hold everywhere, and is empty otherwise.
+    together. `setting` names the weakest one of a claim that must hold everywhere, among those that refute it if any do;
+    it is empty otherwise.
     """
 
     key: str
@@ -141,10 +142,11 @@ def _measure(claim: Claim, scores: pd.DataFrame) -> tuple[dict, bool]:
     # Everywhere: the claim needs all settings (the largest p); one setting refutes it (the smallest, Bonferroni).
     p_for = max(p for p, _ in pairs)
     p_against = min(1.0, len(pairs) * min(p for _, p in pairs))
-    weakest = max(range(len(pairs)), key=lambda i: (pairs[i][0], -per_setting[i].mean()))
-    effect, low, high = intervals[weakest]
+    refuted = [i for i, (_, against) in enumerate(pairs) if len(pairs) * against < 1 - LEVEL]
+    shown = max(refuted or range(len(pairs)), key=lambda i: (pairs[i][0], -per_setting[i].mean()))
+    effect, low, high = intervals[shown]
     numbers = {"key": claim.key, "effect": effect, "low": low, "high": high, "p": min(p_for, p_against)}
-    return numbers | {"seeds": len(per_setting[weakest]), "setting": settings[weakest]}, p_for < p_against
+    return numbers | {"seeds": len(per_setting[shown]), "setting": settings[shown]}, p_for < p_against
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

@@ -42,8 +42,8 @@ def match(claims: Iterable | None, live: Iterable | None, record: Any) -> list[R
     """Pair claims with findings by their keys.
 
     Args:
-        claims: `Claim`s, or rows of a record; the record's own by default.
-        live: `Finding`s or rows.
+        claims: each a `Claim` or a row of a record; the record's own by default.
+        live: findings, or rows of them.
         record: a record, or its list of `claims`.
 
     Raises:

@@ -49,6 +49,7 @@ STYLE = {
     "axes.prop_cycle": cycler(color=COLOURS),
     "lines.linewidth": 2, "lines.markersize": 5.5, "lines.solid_capstyle": "round", "lines.dash_capstyle": "round",
     "image.cmap": "stages", "image.interpolation": "nearest", "legend.frameon": False, "svg.hashsalt": "stages",
+    "figure.max_open_warning": 0,  # a slider's frames are all open until they are rendered
 }  # fmt: skip
 
 SEQUENTIAL = LinearSegmentedColormap.from_list("stages", ["#f4f1e8", "#a9cfe6", "#3b8fc4", "#0b3f70"])
