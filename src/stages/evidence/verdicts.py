@@ -25,7 +25,7 @@ class Finding:
     """A claim measured: the mean effect, its 95 % interval, both p-values and the verdict.
 
     `p` is the two-sided p-value of the verdict's side; `p_holm` is `p` after Holm's correction over all claims judged
-    together. `setting` names the weakest one of a claim that must hold everywhere, among those that refute it if any do;
+    together. `setting` names the weakest one of a claim that must hold everywhere, of those that refute it if any do;
     it is empty otherwise.
     """
 
