@@ -156,9 +156,11 @@ def _record(paper: Paper, profile: str, identity: dict, old: Record | None, resu
         created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}" if results else old.created,
     )
     claims = _claims(paper, profile, record.score_table())
-    whole = {claim.key for claim in claims if claim in paper.claims}
-    if absent := [claim.key for claim in paper.claims if claim.key not in whole]:
-        say(f"{paper.slug}: the profile {profile} does not measure, or not in all settings, {', '.join(absent)}")
+    judged = {claim.key: claim for claim in claims}
+    if absent := [claim.key for claim in paper.claims if claim.key not in judged]:
+        say(f"{paper.slug}: the profile {profile} does not measure {', '.join(absent)}")
+    if partly := [claim.key for claim in paper.claims if judged.get(claim.key, claim) != claim]:
+        say(f"{paper.slug}: the profile {profile} measures {', '.join(partly)} in some of their settings only")
     return rejudge(record, claims)
 
 
