@@ -1,10 +1,12 @@
 """The schedules, the stream they make, and what keeps the comparison fair."""
 
+import gzip
+import hashlib
+import struct
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from stages.evidence import judge, tidy_scores
 from stages.papers.continual import power_law_rehearsal as paper
@@ -23,6 +25,7 @@ from stages.papers.continual.power_law_rehearsal import (
     shares,
     stream,
 )
+from stages.worlds import digits
 
 BUDGET = Budget(examples=300, rehearsed=50, epochs=2, batch=20)
 TINY = replace(
@@ -232,20 +235,24 @@ def test_tuning_tries_every_candidate_and_keeps_the_loop_of_the_experiment():
         assert min(tried[name]) < value < max(tried[name])  # the best was not at the edge of what was tried
 
 
-def test_mnist_is_a_setting_of_the_same_experiment(monkeypatch):
-    """The MNIST profile runs on whatever the loader returns; the loader itself is tested with generated files."""
-    asked = []
-    real = paper.permuted_digits
+@pytest.fixture
+def mnist(tmp_path, monkeypatch):
+    """A cache of generated files in MNIST's format: 60 training and 30 test images of 28x28."""
+    random = np.random.default_rng(0)
+    arrays = [a for n in (60, 30) for a in (random.integers(0, 256, (n, 28, 28)), np.arange(n) % 10)]
+    monkeypatch.setattr(digits.pooch, "os_cache", lambda project: tmp_path)
+    for name, array in zip(list(digits.MNIST_SHA256), arrays, strict=True):
+        head = struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape)
+        file = tmp_path / "mnist" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes()))
+        monkeypatch.setitem(digits.MNIST_SHA256, name, hashlib.sha256(file.read_bytes()).hexdigest())
 
-    def smaller(source, tasks, examples, seed):
-        asked.append(source)
-        return real("digits", tasks, examples, seed)
 
-    monkeypatch.setattr(paper, "permuted_digits", smaller)
-    mnist = PAPER.profiles["mnist"]
-    tiny = replace(
-        mnist, tasks=3, budget=replace(mnist.budget, examples=60, rehearsed=20), hidden=(8,), grid=(), watched=2
-    )
+def test_mnist_is_a_setting_of_the_same_experiment(mnist):
+    settings = PAPER.profiles["mnist"]
+    budget = replace(settings.budget, examples=60, rehearsed=20)
+    tiny = replace(settings, tasks=3, budget=budget, hidden=(8,), grid=(), watched=2)
     outcome = PAPER.run(tiny, 0)
-    assert set(asked) == {"mnist"}
-    assert torch.tensor([row["value"] for row in outcome.scores]).isfinite().all()
+    assert paper.permuted_digits("mnist", 3, 60, seed=0).images.shape == (180, 784)
+    assert {row["method"] for row in outcome.scores} >= {*paper.SHAPES, "EWC", "SI", paper.JOINT}
