@@ -15,3 +15,24 @@ def browser():
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def visit_alone(browser):
+    """Return a function that opens a file which stands by itself: nothing may be fetched, and no script may complain."""
+    troubles, contexts = [], []
+
+    def opened(address, **options):
+        context = browser.new_context(**({"viewport": {"width": 1200, "height": 900}, "offline": True} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else troubles.append(r.url))
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not troubles

@@ -39,22 +39,9 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture
-def visit(browser, address):
-    """Return a function that opens the page; nothing may be fetched, and no script may fail."""
-    troubles, contexts = [], []
-
-    def opened(width, **options):
-        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, offline=True, **options))
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith("file:") else troubles.append(r.url))
-        page.goto(address)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not troubles
+def visit(visit_alone, address):
+    """Return a function that opens the page by itself, so many pixels wide."""
+    return lambda width, **options: visit_alone(address, viewport={"width": width, "height": 800}, **options)
 
 
 every_width = pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)

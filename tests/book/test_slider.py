@@ -1,5 +1,7 @@
 """The slider's HTML in a real browser, from a file: URL, with the network cut off."""
 
+from functools import partial
+
 import matplotlib.pyplot as plt
 import pytest
 from playwright.sync_api import expect
@@ -33,24 +35,9 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture
-def visit(browser, address):
-    """Return a function that opens the page; nothing may be fetched, and no script may fail."""
-    troubles, contexts = [], []
-
-    def opened(**options):
-        context = browser.new_context(**({"viewport": {"width": 1200, "height": 900}, "offline": True} | options))
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda message: troubles.append(message.text))
-        page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else troubles.append(r.url))
-        page.goto(address)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not troubles
+def visit(visit_alone, address):
+    """Return a function that opens the page by itself."""
+    return partial(visit_alone, address)
 
 
 def picture(page, slider=0):
