@@ -19,7 +19,7 @@ def browser():
 
 @pytest.fixture
 def visit_alone(browser):
-    """Return a function that opens a file which stands by itself: nothing may be fetched, and no script may complain."""
+    """Return a function that opens a file that stands by itself: nothing may be fetched, no script may complain."""
     troubles, contexts = [], []
 
     def opened(address, **options):
