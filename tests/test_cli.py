@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -240,13 +240,93 @@ def test_a_corrupt_record_of_the_book_is_named_and_left_alone(toy, stages):
     assert record.read_text() == "{"
 
 
+# ------------------------------------------------------------------------------------------------------------------ zoo
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Settings of a recipe that has none."""
+
+
+@pytest.fixture
+def small_zoo(monkeypatch, tmp_path):
+    """A zoo of two base models that nobody has trained yet."""
+    from torch import nn
+
+    from stages import zoo
+
+    for name in list(zoo.RECIPES):
+        monkeypatch.delitem(zoo.RECIPES, name)
+    for name in ("mouse", "moose"):
+        steps = {"build": lambda _: nn.Linear(2, 1), "fit": lambda *_: None, "measure": lambda *_: {"accuracy": 50.0}}
+        monkeypatch.setitem(zoo.RECIPES, name, zoo.Recipe(name, f"a {name}", "no data", Nothing(), **steps))
+    monkeypatch.setattr("stages.zoo.store.data_dir", lambda: tmp_path / "data")
+    return tmp_path / "data/zoo"
+
+
+def test_base_models_are_trained_listed_and_checked(small_zoo, stages):
+    status, out, err = stages("zoo", "train", "mouse", "moose", "mouse")
+    assert (status, err) == (0, "")
+    assert [line.split(" · ")[::3] for line in out.splitlines()] == [["mouse", "accuracy 50"], ["moose", "accuracy 50"]]
+    assert stages("zoo", "check") == (0, "mouse is in order\nmoose is in order\n", "")
+    status, out, err = stages("zoo", "list")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[:2] == ["mouse  a mouse", "       3 parameters, 0 kB; accuracy 50"]
+    mouse, moose = json.loads(stages("zoo", "list", "--json")[1])
+    assert (mouse["name"], mouse["fault"], mouse["parameters"], mouse["metrics"]) == ("mouse", "", 3, {"accuracy": 50})
+    assert set(mouse) == set(moose) == {"name", "summary", "fault", "parameters", "bytes", "metrics", "sha256"}
+
+
+def test_base_models_that_are_not_in_order_are_named(small_zoo, stages):
+    stages("zoo", "train", "mouse")
+    status, out, err = stages("zoo", "check")
+    assert (status, out) == (1, "mouse is in order\n")
+    assert err == f"error: no file {small_zoo / 'moose.json'}; `stages zoo train moose` makes it anew\n"
+    status, out, err = stages("zoo", "list")
+    assert (status, err) == (0, "")
+    assert "`stages zoo train moose` makes it anew" in out
+    assert json.loads(stages("zoo", "list", "--json")[1])[1]["parameters"] is None
+
+
+def test_a_base_model_can_go_elsewhere(small_zoo, stages, tmp_path):
+    assert stages("zoo", "train", "mouse", "--out", tmp_path / "here")[0] == 0
+    assert (tmp_path / "here/mouse.json").is_file()
+    assert not small_zoo.exists()
+    (tmp_path / "file").write_text("")
+    status, out, err = stages("zoo", "train", "mouse", "--out", tmp_path / "file")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"error: cannot write to {tmp_path / 'file'}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "mouse", "mooose"], "no base model 'mooose'; did you mean moose?"),
+        (["train"], "NAME"),
+        (["trian"], "trian"),
+        ([], "Missing command"),
+    ],
+)
+def test_asking_the_zoo_for_what_is_not_there_trains_nothing(small_zoo, stages, arguments, said):
+    status, out, err = stages("zoo", *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert said in err
+    assert not small_zoo.exists()
+
+
+# ----------------------------------------------------------------------------------------------------- the real command
+
+
 def test_the_real_book_is_listed():
     done = subprocess.run([sys.executable, "-m", "stages", "list", "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert REAL in [row["slug"] for row in json.loads(done.stdout)]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"]])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"], ["zoo", "--help"]])
 def test_help_is_quick_and_loads_nothing_that_computes(arguments):
     code = "import sys; sys.argv[0] = 'stages'\nfrom stages import cli\ntry:\n cli.main()\nfinally:\n"
     code += " print(sorted({'torch', 'pandas', 'scipy', 'numpy'} & set(sys.modules)))"

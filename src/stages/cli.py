@@ -1,4 +1,4 @@
-"""The command `stages`: run papers, list them, and show the verdicts."""
+"""The command `stages`: run papers, list them, show the verdicts, and train the base models."""
 
 import json
 import re
@@ -16,6 +16,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+base_models = typer.Typer(help="The base models that papers start from.", rich_markup_mode=None)
+app.add_typer(base_models, name="zoo")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on stdout.")]
 
 
@@ -130,6 +132,59 @@ def scoreboard(as_json: AsJson = False) -> None:
     print(f"{len(records)} papers, {len(verdicts)} claims: {counts}")
 
 
+@base_models.command("list")
+def list_base_models(as_json: AsJson = False) -> None:
+    """List the base models and what their cards say."""
+    from stages import zoo
+
+    faults, rows = zoo.check(), []
+    for name, recipe in zoo.RECIPES.items():
+        facts = {} if faults[name] else zoo.card(name)
+        row = {"name": name, "summary": recipe.summary, "fault": faults[name]}
+        rows.append(row | {fact: facts.get(fact) for fact in ("parameters", "bytes", "metrics", "sha256")})
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False, indent=1))
+        return
+    width = max(map(len, zoo.RECIPES), default=0)
+    for row in rows:
+        print(f"{row['name']:<{width}}  {row['summary']}")
+        size = "" if row["fault"] else f"{row['parameters']:,} parameters, {row['bytes'] / 1000:,.0f} kB; "
+        metrics = ", ".join(f"{metric} {value:g}" for metric, value in (row["metrics"] or {}).items())
+        print(f"{'':<{width}}  {row['fault'] or size + metrics}")
+
+
+@base_models.command("check")
+def check_base_models() -> int:
+    """Check that the files of all base models are in order."""
+    from stages import zoo
+
+    faults = zoo.check()
+    for name, fault in faults.items():
+        print(f"error: {fault}" if fault else f"{name} is in order", file=sys.stderr if fault else sys.stdout)
+    return int(any(faults.values()))
+
+
+@base_models.command("train")
+def train_base_models(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Base models; `stages zoo list` shows all.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the files go. [where the package looks]")
+    ] = None,
+) -> None:
+    """Train base models, minutes each on two cores.
+
+    A file is replaced when its successor is ready, and not before.
+    """
+    from stages import zoo
+
+    for name in names:
+        _ask(zoo.find, name)
+    for name in dict.fromkeys(names):
+        card = zoo.train(name, out)
+        metrics = ", ".join(f"{metric} {value:g}" for metric, value in card["metrics"].items())
+        print(f"{name} · {card['seconds']} s · {card['bytes'] / 1000:,.0f} kB · {metrics}", flush=True)
+
+
 def parse_seeds(text: str) -> list[int]:
     """Read "10" as seeds 0 to 9, "100-104" as those five, "3,5" as those two; lists may hold ranges.
 
@@ -210,8 +265,9 @@ def _claim_line(row: dict) -> str:
 def _expected(error: Exception) -> bool:
     """Tell whether an error is one that a user can meet; any other is a defect of ours and keeps its traceback."""
     from stages.evidence import RecordError, SweepError
+    from stages.zoo import ZooError
 
-    return isinstance(error, RecordError | SweepError | FileNotFoundError)
+    return isinstance(error, RecordError | SweepError | ZooError | FileNotFoundError)
 
 
 def _fail(text: str, status: int) -> None:
