@@ -304,7 +304,7 @@ def test_a_base_model_can_go_elsewhere(small_zoo, stages, tmp_path):
     [
         (["train", "mouse", "mooose"], "no base model 'mooose'; did you mean moose?"),
         (["train"], "NAME"),
-        (["trian"], "trian"),
+        (["teach"], "teach"),
         ([], "Missing command"),
     ],
 )
