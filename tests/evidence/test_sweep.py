@@ -352,9 +352,28 @@ def test_the_fingerprint_follows_what_makes_the_numbers(toy, tmp_path, old, new,
     changed.write_text(source.replace(old, new))
     module = load_module(changed)
     assert (fingerprint(module.run) == fingerprint(toy.run)) == same
-    before = fingerprint(module.run)
-    (tmp_path / "common.py").write_text("x = 1\n")
-    assert fingerprint(module.run) != before
+
+
+@pytest.mark.parametrize("place", ["common.py", "common/loop.py"])
+def test_the_fingerprint_reaches_into_shared_code_as_far_as_it_is_used(toy, tmp_path, place):
+    """`gauss` is a name in the toy's code; what is defined under it calls `halve`; nobody calls `unused`."""
+    path = tmp_path / "toy.py"
+    path.write_text(Path(toy.__file__).read_text())
+    module, shared = load_module(path), tmp_path / place
+    shared.parent.mkdir(exist_ok=True)
+    parts = {
+        "gauss": "def gauss(x):\n    return halve(x)",
+        "halve": "def halve(x):\n    return x / 2",
+        "unused": "y = 1",
+    }
+    seen = {}
+    for changed in ("", *parts):
+        text = [body.replace("return ", "return -").replace("1", "2") if name == changed else body
+                for name, body in parts.items()]  # fmt: skip
+        shared.write_text("\n\n".join(text))
+        seen[changed] = fingerprint(module.run)
+    assert seen["unused"] == seen[""]
+    assert len({seen[""], seen["gauss"], seen["halve"]}) == 3
 
 
 def load_module(path):

@@ -24,13 +24,40 @@ def setting_values(settings: Any) -> dict:
 
 
 def fingerprint(run: Callable) -> str:
-    """Hash the code of an experiment: the module of `run`, and the `common.py` beside it.
+    """Hash the code of an experiment: the module of `run`, and what it reaches of the code its chapter shares.
 
-    Comments, docstrings, the wording of claims and the object `PAPER` do not count; its settings are hashed by value.
+    Of `common.py`, or of the modules in `common/`, those definitions count that the module names, those that these name,
+    and so on; what other papers share does not. Comments, docstrings, the wording of claims and the object `PAPER` do
+    not count either; its settings are hashed by value.
     """
     module = Path(inspect.getfile(run))
-    files = [path for path in (module, module.with_name("common.py")) if path.is_file()]
-    return _digest([_code(ast.parse(path.read_text(encoding="utf-8"))) for path in files])
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    shared, reached, ahead = _definitions(module.parent), set(), _names(tree)
+    while ahead := {name for name in ahead if name in shared} - reached:
+        reached |= ahead
+        ahead = {used for name in ahead for statement in shared[name] for used in _names(statement)}
+    return _digest([_code(tree), *(_code(shared[name]) for name in sorted(reached))])
+
+
+def _definitions(chapter: Path) -> dict[str, list[ast.stmt]]:
+    """Return what the chapter's common code defines at its top level, by name."""
+    found: dict[str, list[ast.stmt]] = {}
+    for path in sorted([*chapter.glob("common.py"), *chapter.glob("common/*.py")]):
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+            targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+            names = {node.id for target in targets if target for node in ast.walk(target) if isinstance(node, ast.Name)}
+            for name in names | {getattr(statement, "name", None)} - {None}:
+                found.setdefault(name, []).append(statement)
+    return found
+
+
+def _names(tree: ast.AST) -> set[str]:
+    """Return every name that some code uses, imports or looks up in an object."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute | ast.alias):
+            names.add(getattr(node, "id", None) or getattr(node, "attr", None) or node.name)
+    return names
 
 
 def _digest(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the papers on continual learning share: tasks, the task loop, the accuracy matrix, EWC and SI.
+"""Small perceptrons on tasks of handwritten digits: the task loop, EWC and SI.
 
 Networks are trained in a stack (`StackedMLP`), one network a condition. Both regularisers take one strength a network,
 so that a whole grid of strengths is trained at once. Each adds its gradient by hand after the backward pass.
@@ -125,22 +125,6 @@ def learn(
             penalty.end_task(new.images)
         accuracy[:, phase] = stacked_accuracy(model, tasks.test_images, tasks.test_labels).cpu()
     return History(accuracy, start)
-
-
-def final_average(accuracy: Float[Tensor, "*members phases tasks"]) -> Float[Tensor, "*members"]:
-    """Return A_N = 1/N Σ_i R[N,i]: the mean over tasks after the last phase; R[n,i] is of task i after phase n."""
-    return accuracy[..., -1, :].mean(-1)
-
-
-def worst_task(accuracy: Float[Tensor, "*members phases tasks"]) -> Float[Tensor, "*members"]:
-    """Return the lowest accuracy of any task after the last phase."""
-    return accuracy[..., -1, :].amin(-1)
-
-
-def forgetting(accuracy: Float[Tensor, "*members phases tasks"]) -> Float[Tensor, "*members"]:
-    """Return 1/(N-1) Σ_{i<N} (max_n R[n,i] - R[N,i]): how far each task but the last fell from its best."""
-    older = accuracy[..., :-1]
-    return (older.amax(-2) - older[..., -1, :]).mean(-1)
 
 
 class EWC:
