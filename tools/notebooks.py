@@ -190,7 +190,7 @@ def sources(path: Path, root: Path) -> str:
     for module in sorted((root / "src/stages").rglob("*.py")):
         shared = module.name in ("__init__.py", "common.py") or module.parent.name == "common"
         another_paper = module.is_relative_to(papers) and not shared
-        if own.is_file() and (module == own or shared and own.parent in module.parents):
+        if own.is_file() and (module == own or (shared and own.parent in module.parents)):
             digest.update(module.read_bytes())
         elif not (own.is_file() and another_paper):
             digest.update(f"{module.relative_to(root).as_posix()}\n{code_of(module.read_text('utf-8'))}".encode())

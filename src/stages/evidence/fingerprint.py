@@ -26,9 +26,9 @@ def setting_values(settings: Any) -> dict:
 def fingerprint(run: Callable) -> str:
     """Hash the code of an experiment: the module of `run`, and what it reaches of the code its chapter shares.
 
-    Of `common.py`, or of the modules in `common/`, those definitions count that the module names, those that these name,
-    and so on; what other papers share does not. Comments, docstrings, the wording of claims and the object `PAPER` do
-    not count either; its settings are hashed by value.
+    Of `common.py`, or of the modules in `common/`, those definitions count that the module names, those that these
+    name, and so on; what other papers share does not. Comments, docstrings, the wording of claims and the object
+    `PAPER` do not count either; its settings are hashed by value.
     """
     module = Path(inspect.getfile(run))
     tree = ast.parse(module.read_text(encoding="utf-8"))

@@ -1,6 +1,39 @@
 """What the papers on continual learning share: streams of tasks, task loops, penalties, prompts, and their measures."""
 
-from stages.papers.continual.common.metrics import final_average, forgetting, worst_task
+from stages.papers.continual.common.loop import (
+    Budget,
+    Encoded,
+    FineTuned,
+    Learner,
+    batches,
+    encode,
+    learn_stream,
+    nearest_mean,
+    new_head,
+    task_cross_entropy,
+)
+from stages.papers.continual.common.metrics import (
+    Mistakes,
+    accuracy_matrix,
+    average_so_far,
+    final_average,
+    forgetting,
+    global_forgetting,
+    local_forgetting,
+    mistakes,
+    new_task,
+    worst_task,
+)
+from stages.papers.continual.common.prompts import (
+    L2P,
+    CodaPrompt,
+    DualPrompt,
+    OnePrompt,
+    Prompt,
+    Prompted,
+    gram_schmidt,
+    prefixes,
+)
 from stages.papers.continual.common.stacked import (
     EWC,
     SI,
@@ -12,18 +45,47 @@ from stages.papers.continual.common.stacked import (
     learn,
     permuted_digits,
 )
+from stages.papers.continual.common.streams import STYLES, Stream, shapes_r
 
 __all__ = [
     "EWC",
+    "L2P",
     "SI",
+    "STYLES",
+    "Budget",
+    "CodaPrompt",
+    "DualPrompt",
+    "Encoded",
+    "FineTuned",
     "History",
+    "Learner",
+    "Mistakes",
+    "OnePrompt",
     "Penalties",
+    "Prompt",
+    "Prompted",
+    "Stream",
     "Tasks",
+    "accuracy_matrix",
+    "average_so_far",
+    "batches",
     "diagonal_fisher",
+    "encode",
     "final_average",
     "forgetting",
     "free",
+    "global_forgetting",
+    "gram_schmidt",
     "learn",
+    "learn_stream",
+    "local_forgetting",
+    "mistakes",
+    "nearest_mean",
+    "new_head",
+    "new_task",
     "permuted_digits",
+    "prefixes",
+    "shapes_r",
+    "task_cross_entropy",
     "worst_task",
 ]

@@ -1,0 +1,146 @@
+"""One loop over the tasks of a stream, for everything that learns on top of a vision transformer."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stages.models import ViT, seeded
+from stages.papers.continual.common.streams import Stream
+from stages.seeding import rng
+from stages.training import fit, optimiser
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What all methods of a comparison share: updates a task, pictures an update."""
+
+    steps: int
+    batch: int = 32
+
+
+class Learner(Protocol):
+    """What learns a stream; it holds the stream's pictures, in the form that it reads."""
+
+    def start(self, task: int) -> Sequence[nn.Parameter]:
+        """Make ready for a task, and return what it trains."""
+
+    def loss(self, rows: Int[Tensor, " batch"], task: int) -> Tensor:
+        """Return the loss on training pictures of a task."""
+
+    def end(self, task: int) -> None:
+        """Close a task."""
+
+    def logits(self) -> Float[Tensor, "test classes"]:
+        """Return the logits of the test pictures."""
+
+
+def batches(stream: Stream, task: int, budget: Budget, seed: int) -> Int[Tensor, "steps batch"]:
+    """Draw a task's batches, pass after pass over its pictures: the same ones for every learner of a seed."""
+    rows, wanted = stream.rows(task), budget.steps * budget.batch
+    passes = [rng(seed, "batches", task, i).permutation(len(rows)) for i in range(math.ceil(wanted / len(rows)))]
+    order = torch.from_numpy(np.concatenate(passes)[:wanted]).to(rows.device)
+    return rows[order].view(budget.steps, budget.batch)
+
+
+def learn_stream(
+    learner: Learner, stream: Stream, budget: Budget, lr: float, seed: int
+) -> Float[Tensor, "tasks test classes"]:
+    """Teach the tasks one after another with Adam, made anew for each; return the test logits after each.
+
+    The learning rate falls along a quarter of a cosine, nearly to zero (the schedule of CODA-Prompt's code).
+    """
+    logits = []
+    for task in range(len(stream)):
+        rows = batches(stream, task, budget, seed)
+        adam = optimiser(learner.start(task), "adam", lr)
+        fit(
+            lambda step, rows=rows, task=task: learner.loss(rows[step], task),
+            budget.steps,
+            adam,
+            schedule=lambda step: math.cos(0.495 * math.pi * step / max(1, budget.steps - 1)),
+        )
+        learner.end(task)
+        with torch.no_grad():
+            logits.append(learner.logits())
+    return torch.stack(logits)
+
+
+def task_cross_entropy(
+    logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"], own: slice
+) -> Float[Tensor, ""]:
+    """Compute the cross-entropy among a task's own classes: the others' logits are -∞, and get no gradient."""
+    return F.cross_entropy(logits[:, own], labels - own.start)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a frozen transformer makes of a stream's pictures, computed once: the tokens that enter its first block,
+    and the feature q(x), its class token after the final norm.
+    """
+
+    tokens: Float[Tensor, "n tokens width"]
+    query: Float[Tensor, "n width"]
+    test_tokens: Float[Tensor, "test tokens width"]
+    test_query: Float[Tensor, "test width"]
+
+
+@torch.no_grad()
+def encode(vit: ViT, stream: Stream, size: int = 500) -> Encoded:
+    """Pass the pictures through the frozen transformer, without prompts."""
+    found = []
+    for images in (stream.images, stream.test_images):
+        tokens = torch.cat([vit.embed(part) for part in images.split(size)])
+        found += [tokens, torch.cat([vit.features_from(part, 0) for part in tokens.split(size)])]
+    return Encoded(*found)
+
+
+def new_head(vit: ViT, classes: int, seed: int) -> nn.Linear:
+    """Make a linear head for all classes to come; the same for every learner of a seed."""
+    with seeded(seed, "head"):
+        return nn.Linear(vit.norm.weight.shape[0], classes).to(vit.positions.device)
+
+
+class FineTuned:
+    """Fine-tuning of all weights. "FT++" hides the old classes from the softmax, "FT" does not (Smith et al. 2023).
+
+    Args:
+        vit: the pre-trained network; it is copied.
+        hide: whether the softmax is over the task's own classes, or over all seen.
+    """
+
+    def __init__(self, vit: ViT, stream: Stream, seed: int, hide: bool = True):
+        self.vit, self.stream, self.hide = copy.deepcopy(vit).requires_grad_(True), stream, hide
+        self.vit.head = new_head(vit, stream.classes, seed)
+
+    def start(self, task: int) -> Sequence[nn.Parameter]:
+        """Train everything."""
+        return list(self.vit.parameters())
+
+    def loss(self, rows: Int[Tensor, " batch"], task: int) -> Tensor:
+        """Cross-entropy among the task's classes, or among those seen so far."""
+        own = self.stream.own(task)
+        own = own if self.hide else slice(0, own.stop)
+        return task_cross_entropy(self.vit(self.stream.images[rows]), self.stream.labels[rows], own)
+
+    def end(self, task: int) -> None:
+        """Nothing."""
+
+    def logits(self) -> Float[Tensor, "test classes"]:
+        """Return the test logits."""
+        return torch.cat([self.vit(part) for part in self.stream.test_images.split(500)])
+
+
+def nearest_mean(encoded: Encoded, stream: Stream) -> Float[Tensor, "tasks test classes"]:
+    """Score by the negative distance to class means of frozen features, the nearest-mean baseline: nothing is trained,
+    and nothing forgotten, so its scores are the same after every task.
+    """
+    means = torch.stack([encoded.query[stream.labels == c].mean(0) for c in range(stream.classes)])
+    return -torch.cdist(encoded.test_query, means).expand(len(stream), -1, -1)
