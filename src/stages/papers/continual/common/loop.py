@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.models import ViT, seeded
+from stages.models import ViT
 from stages.papers.continual.common.streams import Stream
 from stages.seeding import rng
 from stages.training import fit, optimiser
@@ -82,30 +82,36 @@ def task_cross_entropy(
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a frozen transformer makes of a stream's pictures, computed once: the tokens that enter its first block,
-    and the feature q(x), its class token after the final norm.
+    """What a frozen transformer makes of a stream's pictures, computed once: the tokens that enter block `first`,
+    before which no prompt will go, and the feature q(x), the class token after the final norm.
     """
 
     tokens: Float[Tensor, "n tokens width"]
     query: Float[Tensor, "n width"]
     test_tokens: Float[Tensor, "test tokens width"]
     test_query: Float[Tensor, "test width"]
+    first: int = 0
 
 
 @torch.no_grad()
-def encode(vit: ViT, stream: Stream, size: int = 500) -> Encoded:
-    """Pass the pictures through the frozen transformer, without prompts."""
+def encode(vit: ViT, stream: Stream, first: int = 0, size: int = 500) -> Encoded:
+    """Pass the pictures through the frozen transformer, without prompts; keep the tokens that enter block `first`."""
     found = []
     for images in (stream.images, stream.test_images):
-        tokens = torch.cat([vit.embed(part) for part in images.split(size)])
-        found += [tokens, torch.cat([vit.features_from(part, 0) for part in tokens.split(size)])]
-    return Encoded(*found)
+        tokens = torch.cat([nn.Sequential(*vit.blocks[:first])(vit.embed(part)) for part in images.split(size)])
+        found += [tokens, torch.cat([vit.features_from(part, first) for part in tokens.split(size)])]
+    return Encoded(*found, first=first)
 
 
-def new_head(vit: ViT, classes: int, seed: int) -> nn.Linear:
-    """Make a linear head for all classes to come; the same for every learner of a seed."""
-    with seeded(seed, "head"):
-        return nn.Linear(vit.norm.weight.shape[0], classes).to(vit.positions.device)
+def new_head(vit: ViT, classes: int) -> nn.Linear:
+    """Make a linear head for all classes to come, of zeros.
+
+    The masked softmax never sees the logits of two tasks side by side, so what random rows add to them would stay.
+    """
+    head = nn.Linear(vit.norm.weight.shape[0], classes).to(vit.positions.device)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
 
 
 class FineTuned:
@@ -116,9 +122,16 @@ class FineTuned:
         hide: whether the softmax is over the task's own classes, or over all seen.
     """
 
-    def __init__(self, vit: ViT, stream: Stream, seed: int, hide: bool = True):
+    passes = 1
+
+    def __init__(self, vit: ViT, stream: Stream, hide: bool = True):
         self.vit, self.stream, self.hide = copy.deepcopy(vit).requires_grad_(True), stream, hide
-        self.vit.head = new_head(vit, stream.classes, seed)
+        self.vit.head = new_head(vit, stream.classes)
+
+    @property
+    def trained(self) -> int:
+        """How many weights are trained."""
+        return sum(p.numel() for p in self.vit.parameters())
 
     def start(self, task: int) -> Sequence[nn.Parameter]:
         """Train everything."""

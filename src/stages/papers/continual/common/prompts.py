@@ -242,10 +242,10 @@ class Prompted(nn.Module):
     The softmax is over the task's own classes, so that old rows of the head get no gradient.
     """
 
-    def __init__(self, vit: ViT, prompt: Prompt | None, stream: Stream, encoded: Encoded, seed: int):
+    def __init__(self, vit: ViT, prompt: Prompt | None, stream: Stream, encoded: Encoded):
         super().__init__()
         self.prompt = prompt.to(vit.positions.device) if prompt else None
-        self.head = new_head(vit, stream.classes, seed)
+        self.head = new_head(vit, stream.classes)
         self.frozen = (vit, stream, encoded)  # a tuple: not among the parameters
 
     @property
@@ -270,7 +270,8 @@ class Prompted(nn.Module):
         if self.prompt is None:
             return query, query.new_zeros(())
         given, side = self.prompt(query)
-        return self.frozen[0].features_from(tokens, 0, given), side
+        vit, _, encoded = self.frozen
+        return vit.features_from(tokens, encoded.first, given), side
 
     def loss(self, rows: Int[Tensor, " batch"], task: int) -> Tensor:
         """Cross-entropy among the task's classes, and the side loss."""

@@ -16,8 +16,9 @@ from stages.training import pick_device
 from stages.worlds import shapes
 from stages.worlds.shapes import SHAPES, TEXTURES, Classes
 
-STYLES = ("sketch", "neon", "noisy", "negative", "faint")  # the base model saw "photo" alone
-SIZE = (0.2, 0.34)  # radius of the object, as the base model saw it
+STYLES = ("sketch", "neon")  # of the stream; the base model saw photo-style pictures, a few leaning towards others
+SHIFTS = ("sketch", "neon", "noisy", "negative", "faint")  # one a task, where styles change with the tasks
+SIZE = (0.28, 0.42)  # radius of the object, as the base model saw it
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,16 @@ def shapes_r(
     *,
     train: int = 80,
     test: int = 40,
-    styles: Sequence[str] = STYLES,
     dual_shift: bool = False,
+    styles: Sequence[str] = (),
 ) -> Stream:
     """Draw Shapes-R: classes in an order of the seed's own, styles mixed inside every class.
 
     Args:
         tasks, ways: how many tasks, and classes in each; at most 40 classes in all.
         train, test: pictures of each class.
-        styles: of the pictures.
-        dual_shift: the training pictures of a task have one style, the next task's another; test pictures have all.
+        dual_shift: the training pictures of a task have one of SHIFTS, the next task's another; test pictures have all.
+        styles: of the pictures; STYLES by default, or SHIFTS.
 
     Raises:
         ValueError: there are not so many classes.
@@ -77,7 +78,8 @@ def shapes_r(
     if tasks * ways > len(everything):
         raise ValueError(f"{tasks} tasks of {ways} classes are too many; Shapes-R has {len(everything)} classes")
     classes = everything[torch.from_numpy(rng(seed, "classes").permutation(len(everything))[: tasks * ways])]
-    vocabulary, device = torch.tensor([shapes.STYLES.index(style) for style in styles]), pick_device()
+    styles, device = styles or (SHIFTS if dual_shift else STYLES), pick_device()
+    vocabulary = torch.tensor([shapes.STYLES.index(style) for style in styles])
 
     def draw(each: int, name: str, one_style: bool) -> tuple[Tensor, Tensor]:
         labels = torch.arange(len(classes)).repeat_interleave(each)
