@@ -123,7 +123,7 @@ def spelling(root: Path) -> Iterator[str]:
 def known(root: Path) -> set[str]:
     """The slugs of the package."""
     modules = (root / "src/stages/papers").glob("*/*.py")
-    return {f"{path.parent.name}/{path.stem}" for path in modules if path.stem not in ("__init__", "common")}
+    return {f"{path.parent.name}/{path.stem}" for path in modules if path.stem != "common" and path.stem[0] != "_"}
 
 
 @cache

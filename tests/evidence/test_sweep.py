@@ -354,26 +354,41 @@ def test_the_fingerprint_follows_what_makes_the_numbers(toy, tmp_path, old, new,
     assert (fingerprint(module.run) == fingerprint(toy.run)) == same
 
 
-@pytest.mark.parametrize("place", ["common.py", "common/loop.py"])
-def test_the_fingerprint_reaches_into_shared_code_as_far_as_it_is_used(toy, tmp_path, place):
-    """`gauss` is a name in the toy's code; what is defined under it calls `halve`; nobody calls `unused`."""
-    path = tmp_path / "toy.py"
-    path.write_text(Path(toy.__file__).read_text())
-    module, shared = load_module(path), tmp_path / place
-    shared.parent.mkdir(exist_ok=True)
+@pytest.mark.parametrize(
+    "way", ["from common import gauss", "from chapter import common", "from chapter.common.loop import gauss as g"]
+)
+def test_the_fingerprint_reaches_into_shared_code_as_far_as_it_is_used(tmp_path, way):
+    """`gauss` calls `halve`; nobody calls `unused`, and a variable of that name is another's."""
+    call = {"chapter import": "common.gauss", "as g": "g"}
+    call = next((name for words, name in call.items() if words in way), "gauss")
+    paper, shared, front = (tmp_path / name for name in ("toy.py", "common/loop.py", "common/__init__.py"))
+    shared.parent.mkdir()
+    paper.write_text(f"{way}\n\ndef run(settings, seed):\n    unused = 3\n    return {call}(seed) + unused\n")
+    front.write_text("from chapter.common.loop import gauss, unused\n")
     parts = {
         "gauss": "def gauss(x):\n    return halve(x)",
         "halve": "def halve(x):\n    return x / 2",
-        "unused": "y = 1",
+        "unused": "unused = 1",
     }
-    seen = {}
+    run, seen = lambda: None, {}
+    run.__code__ = compile("0", str(paper), "eval")
     for changed in ("", *parts):
         text = [body.replace("return ", "return -").replace("1", "2") if name == changed else body
                 for name, body in parts.items()]  # fmt: skip
         shared.write_text("\n\n".join(text))
-        seen[changed] = fingerprint(module.run)
+        seen[changed] = fingerprint(run)
     assert seen["unused"] == seen[""]
     assert len({seen[""], seen["gauss"], seen["halve"]}) == 3
+
+
+def test_a_single_file_of_shared_code_is_read_like_a_package(tmp_path):
+    (tmp_path / "toy.py").write_text("from chapter.common import gauss\n\ndef run():\n    return gauss()\n")
+    run, seen = lambda: None, []
+    run.__code__ = compile("0", str(tmp_path / "toy.py"), "eval")
+    for text in ("def gauss():\n    return 1", "def gauss():\n    return 2"):
+        (tmp_path / "common.py").write_text(text)
+        seen.append(fingerprint(run))
+    assert seen[0] != seen[1]
 
 
 def load_module(path):

@@ -6,7 +6,6 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 from torch import nn
-from torch.nn import functional as F
 
 from stages import zoo
 from stages.models import seeded

@@ -26,38 +26,69 @@ def setting_values(settings: Any) -> dict:
 def fingerprint(run: Callable) -> str:
     """Hash the code of an experiment: the module of `run`, and what it reaches of the code its chapter shares.
 
-    Of `common.py`, or of the modules in `common/`, those definitions count that the module names, those that these
-    name, and so on; what other papers share does not. Comments, docstrings, the wording of claims and the object
+    Of `common.py`, or of the modules in `common/`, those definitions count that the module imports, those that these
+    use, and so on; what only other papers use does not. Comments, docstrings, the wording of claims and the object
     `PAPER` do not count either; its settings are hashed by value.
     """
-    module = Path(inspect.getfile(run))
-    tree = ast.parse(module.read_text(encoding="utf-8"))
-    shared, reached, ahead = _definitions(module.parent), set(), _names(tree)
-    while ahead := {name for name in ahead if name in shared} - reached:
-        reached |= ahead
-        ahead = {used for name in ahead for statement in shared[name] for used in _names(statement)}
-    return _digest([_code(tree), *(_code(shared[name]) for name in sorted(reached))])
+    path = Path(inspect.getfile(run))
+    module, single = _Module(path, ""), path.with_name("common.py")
+    shared = {file.stem: _Module(file, file.stem) for file in path.parent.glob("common/*.py")}
+    if single.is_file():
+        shared["__init__"] = _Module(single, "__init__")
+    reached, ahead = set(), module.uses(module.tree)
+    while ahead:
+        place, name = found = ahead.pop()
+        if found in reached or place not in shared:
+            continue
+        if name in shared[place].definitions:
+            reached.add(found)
+            ahead |= {use for part in shared[place].definitions[name] for use in shared[place].uses(part)}
+        elif name in shared[place].imports:
+            ahead.add(shared[place].imports[name])
+    parts = [_code(part) for place, name in sorted(reached) for part in shared[place].definitions[name]]
+    return _digest([_code(module.tree), *parts])
 
 
-def _definitions(chapter: Path) -> dict[str, list[ast.stmt]]:
-    """Return what the chapter's common code defines at its top level, by name."""
-    found: dict[str, list[ast.stmt]] = {}
-    for path in sorted([*chapter.glob("common.py"), *chapter.glob("common/*.py")]):
-        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+class _Module:
+    """A source file: what it defines at its top level, and what it imports of its chapter's common code.
+
+    `imports` maps a name to the module in `common/` and the name there; the latter is empty for a whole module.
+    """
+
+    def __init__(self, path: Path, place: str):
+        self.place, self.tree = place, ast.parse(path.read_text(encoding="utf-8"))
+        self.definitions: dict[str, list[ast.stmt]] = {}
+        self.imports: dict[str, tuple[str, str]] = {}
+        for statement in self.tree.body:
+            if isinstance(statement, ast.ImportFrom):
+                self._note(statement)
             targets = getattr(statement, "targets", [getattr(statement, "target", None)])
             names = {node.id for target in targets if target for node in ast.walk(target) if isinstance(node, ast.Name)}
             for name in names | {getattr(statement, "name", None)} - {None}:
-                found.setdefault(name, []).append(statement)
-    return found
+                self.definitions.setdefault(name, []).append(statement)
 
+    def _note(self, statement: ast.ImportFrom) -> None:
+        *_, last = before = (statement.module or "").split(".")
+        for alias in statement.names:
+            if "common" in before:
+                self.imports[alias.asname or alias.name] = "__init__" if last == "common" else last, alias.name
+            elif alias.name == "common":
+                self.imports[alias.asname or alias.name] = "__init__", ""
 
-def _names(tree: ast.AST) -> set[str]:
-    """Return every name that some code uses, imports or looks up in an object."""
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name | ast.Attribute | ast.alias):
-            names.add(getattr(node, "id", None) or getattr(node, "attr", None) or node.name)
-    return names
+    def uses(self, tree: ast.AST) -> set[tuple[str, str]]:
+        """Return what some code of this file uses of the common code: (module, name) pairs."""
+        found = set()
+        for node in ast.walk(tree):
+            whole = (
+                isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and self.imports.get(node.value.id)
+            )
+            if whole and not whole[1]:
+                found.add((whole[0], node.attr))
+            elif isinstance(node, ast.Name) and node.id in self.definitions:
+                found.add((self.place, node.id))
+            elif isinstance(node, ast.Name) and node.id in self.imports:
+                found.add(self.imports[node.id])
+        return found
 
 
 def _digest(value: Any) -> str:

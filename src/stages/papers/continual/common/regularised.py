@@ -22,6 +22,7 @@ from stages.papers.continual.common.streams import Stream
 from stages.seeding import rng, torch_rng
 
 Logits = Float[Tensor, "batch classes"]
+FISHER = 128  # pictures of a task that EWC looks at
 
 # ------------------------------------------------------------------------------------------------------ the losses
 
@@ -170,11 +171,10 @@ class Regularised:
 
     Args:
         body: maps pictures to features; it is copied.
-        fisher: how many pictures of a task EWC looks at.
     """
 
-    def __init__(self, body: nn.Module, stream: Stream, arm: Arm, seed: int, fisher: int = 128):
-        self.body, self.stream, self.arm, self.seed, self.fisher = copy.deepcopy(body), stream, arm, seed, fisher
+    def __init__(self, body: nn.Module, stream: Stream, arm: Arm, seed: int):
+        self.body, self.stream, self.arm, self.seed = copy.deepcopy(body), stream, arm, seed
         with torch.no_grad(), seeded(seed, "head"):
             self.head = nn.Linear(body(stream.images[:1]).shape[1], stream.classes).to(stream.images.device)
         if arm.loss == "masked":  # as the chapter's heads start; other losses see all rows side by side
@@ -237,7 +237,7 @@ class Regularised:
 
     def information(self, task: int) -> list[Tensor]:
         """Return the Fisher information of the weights about a task's pictures, under the likelihood of the loss."""
-        own, rows = self.stream.own(task), self._some(self.stream.rows(task), self.fisher, "fisher", task)
+        own, rows = self.stream.own(task), self._some(self.stream.rows(task), FISHER, "fisher", task)
         asked = own if self.arm.loss in ("current", "masked") else slice(0, own.stop)
 
         def answer(weights: dict, images: Tensor) -> Tensor:
