@@ -5,7 +5,7 @@ Smith et al., "CODA-Prompt: COntinual Decomposed Attention-based Prompting for R
 gradient of the loss passes a choice; CODA-Prompt sums all components with signed attention weights instead, so that
 keys, attention and components all learn from it. Each task adds components of its own and freezes the older ones.
 
-What differs from the paper: a transformer of 0.2 M weights on drawn shapes (Shapes-R) in place of ViT-B/16 on
+What differs from the paper: a transformer of 0.3 M weights on drawn shapes (Shapes-R) in place of ViT-B/16 on
 ImageNet-R; prompts in the last three of four blocks in place of the first five of twelve; fewer, larger steps; no
 augmentation. Components grow by Gram-Schmidt and carry no orthogonality penalty, as in the released code; the penalty
 is an ablation. The prompts themselves are in `stages.papers.continual.common`, since other papers build on them.

@@ -42,7 +42,7 @@ def new_task(accuracy: Matrix) -> Float[Tensor, "*members"]:
 
 
 def global_forgetting(accuracy: Matrix) -> Float[Tensor, "*members"]:
-    """Return 1/(N-1) Σ_{i=2..N} Σ_{n<i} |T_n|/|T_{1:i}| (R[n,n] - R[i,n]) for tasks of equal size (Smith et al. 2023).
+    """Return 1/(N-1) Σ_{i=2..N} Σ_{n<i} 1/i (R[n,n] - R[i,n]) for tasks of equal size (Smith et al. 2023).
 
     Give it the matrix of the answers among the classes known when a task was learnt (`among="then"`).
     """
