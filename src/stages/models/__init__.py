@@ -1,7 +1,8 @@
 """Networks that more than one paper uses, each in one short file."""
 
 from stages.models.conv4 import Conv4, cosine_logits
+from stages.models.gpt import GPT, Cache
 from stages.models.initial import seeded
 from stages.models.vit import Prefix, ViT, masked_logits
 
-__all__ = ["Conv4", "Prefix", "ViT", "cosine_logits", "masked_logits", "seeded"]
+__all__ = ["GPT", "Cache", "Conv4", "Prefix", "ViT", "cosine_logits", "masked_logits", "seeded"]
