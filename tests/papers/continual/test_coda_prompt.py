@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from stages.evidence import tidy_scores
-from stages.papers.continual import _coda_prompt as paper
-from stages.papers.continual._coda_prompt import PAPER, Penalised, not_orthogonal, open_stream, prompt_of
+from stages.papers.continual import coda_prompt as paper
+from stages.papers.continual.coda_prompt import PAPER, Penalised, not_orthogonal, open_stream, prompt_of
 from stages.papers.continual.common import CODA, DEEP, DUAL, FTPP, HEAD, L2PP, MEAN, ONE
 
 FULL = PAPER.profiles["full"]

@@ -21,7 +21,9 @@ from torch import Tensor
 from stages import zoo
 from stages.evidence import Claim, Outcome, Paper
 from stages.models import ViT
-from stages.papers.continual.common import (
+from stages.papers.continual import common
+from stages.papers.continual.common import Budget, CodaPrompt, Encoded, Prompt, Stream, accuracy_matrix
+from stages.papers.continual.common.arms import (
     BLOCKS,
     CODA,
     COMPONENTS,
@@ -37,24 +39,8 @@ from stages.papers.continual.common import (
     RATES,
     SCALES,
     WIDTH,
-    Budget,
-    CodaPrompt,
-    Encoded,
-    Prompt,
-    Stream,
-    accuracy_matrix,
-    average_so_far,
-    encode,
-    final_average,
-    forgetting,
-    global_forgetting,
-    learn_stream,
     make_learner,
     make_prompt,
-    mistakes,
-    nearest_mean,
-    new_task,
-    shapes_r,
 )
 from stages.training import pick_device
 
@@ -104,7 +90,7 @@ class Settings:
     ways: int = 8
     train: int = 200
     test: int = 25
-    steps: int = 300
+    steps: int = 1000
     batch: int = 32
     methods: tuple[str, ...] = ()
     lengths: tuple[int, ...] = ()
@@ -112,7 +98,8 @@ class Settings:
     shifted: tuple[str, ...] = ()
 
 
-JOINT, JOINT_ONE, JOINT_HEAD = "joint, all weights", "joint, OnePrompt", "joint, head only"
+JOINT, JOINT_CODA = "joint, all weights", "joint, CODA-Prompt"
+JOINT_ONE, JOINT_HEAD = "joint, OnePrompt", "joint, head only"
 JOINT_RATE = 3e-3  # of all weights on all classes: a bound without a budget, it takes twice the updates
 PLAIN, THAWED, RANDOM, HARD, PENALTY = (
     "no attention (A = 1)", "no freezing", "random start", "one component at a time", "with penalty",
@@ -156,11 +143,11 @@ def learn(
 ) -> Result:
     """Teach a stream by a method; without `rate` and `scale`, the tuned ones, of CODA-Prompt for its ablations."""
     if method == MEAN:
-        return Result(nearest_mean(encoded, stream), 0, 1)
+        return Result(common.nearest_mean(encoded, stream), 0, 1)
     prompt = None if method in (FT, FTPP) else prompt_of(method, len(stream), seed, components, scale)
     learner = make_learner(method, vit, stream, encoded, seed, prompt)
     budget = Budget(settings.steps // len(stream), settings.batch)
-    logits = learn_stream(learner, stream, budget, rate or RATES.get(method, RATES[CODA]), seed)
+    logits = common.learn_stream(learner, stream, budget, rate or RATES.get(method, RATES[CODA]), seed)
     return Result(logits, learner.trained, learner.passes)
 
 
@@ -168,7 +155,7 @@ def run(settings: Settings, seed: int) -> Outcome:
     """Run the main stream, its joint bounds and ablations, and the streams of C2, C5 and C6 for one seed."""
     outcome, vit = Outcome(), zoo.load("vit_p8").to(pick_device())
     stream, encoded = open_stream(vit, settings, seed)
-    bounds = {JOINT: FTPP, JOINT_ONE: ONE, JOINT_HEAD: HEAD}
+    bounds = {JOINT: FTPP, JOINT_CODA: CODA, JOINT_ONE: ONE, JOINT_HEAD: HEAD}
     for method in settings.methods:
         given = stream.joint() if method in bounds else stream
         freely = replace(settings, steps=2 * settings.steps) if method == JOINT else settings
@@ -191,8 +178,8 @@ def run(settings: Settings, seed: int) -> Outcome:
 def open_stream(vit: ViT, settings: Settings, seed: int, dual_shift: bool = False) -> tuple[Stream, Encoded]:
     """Draw a seed's stream, and pass it through the frozen network as far as the first prompt."""
     sizes = {"train": settings.train, "test": settings.test}
-    stream = shapes_r(settings.tasks, settings.ways, seed, dual_shift=dual_shift, **sizes)
-    return stream, encode(vit, stream, BLOCKS[0])
+    stream = common.shapes_r(settings.tasks, settings.ways, seed, dual_shift=dual_shift, **sizes)
+    return stream, common.encode(vit, stream, BLOCKS[0])
 
 
 def in_tasks(method: str, tasks: int) -> str:
@@ -215,14 +202,23 @@ def _score(outcome: Outcome, method: str, stream: Stream, result: Result, settin
     labels, ways, logits = stream.test_labels, stream.ways, result.logits
     seen, own, then = (accuracy_matrix(logits, labels, ways, among) for among in ("seen", "own", "then"))
     updates = settings.steps // len(stream) * len(stream) * (result.weights > 0)
-    scores = {AVERAGE: final_average(seen), NEW: new_task(own), WEIGHTS: result.weights, PASSES: result.passes}
+    scores = {
+        AVERAGE: common.final_average(seen),
+        NEW: common.new_task(own),
+        WEIGHTS: result.weights,
+        PASSES: result.passes,
+    }
     scores[PICTURES] = updates * settings.batch
     if len(stream) > 1:
-        wrong = mistakes(logits[-1], labels, ways)
-        scores |= {FORGOTTEN: forgetting(seen), FELL: global_forgetting(then), ALONG: average_so_far(seen).mean()}
+        wrong = common.mistakes(logits[-1], labels, ways)
+        scores |= {
+            FORGOTTEN: common.forgetting(seen),
+            FELL: common.global_forgetting(then),
+            ALONG: common.average_so_far(seen).mean(),
+        }
         scores |= {CROSS: wrong.cross_task, WITHIN: wrong.within_task}
         tasks = range(1, len(stream) + 1)
-        outcome.curve(method, "accuracy so far", tasks, average_so_far(seen).tolist())
+        outcome.curve(method, "accuracy so far", tasks, common.average_so_far(seen).tolist())
         outcome.curve(method, "task named, when learnt", tasks, own.diagonal().tolist())
         outcome.curve(method, "task named, at the end", tasks, own[-1].tolist())
     for metric, value in scores.items():
@@ -239,8 +235,9 @@ def tune(settings: Settings, seed: int) -> dict[str, dict[tuple[float, float], f
     short = replace(settings, tasks=2, steps=2 * (settings.steps // settings.tasks))
     stream, encoded = open_stream(vit, short, seed)
     size = COMPONENTS * 2 // settings.tasks  # as many components a task as in the whole stream
-    pairs: dict[str, list[tuple[float, float]]] = {CODA: list(product((1e-2, 3e-2, 1e-1), (1.0, 4.0)))}
-    pairs |= {key: list(product((0.01, 0.03, 0.1), (0.1, 1.0))) for key in (DUAL, L2PP, DEEP, ONE)}
+    rates = (3e-3, 1e-2, 3e-2)
+    pairs: dict[str, list[tuple[float, float]]] = {CODA: list(product(rates, (1.0, 4.0)))}
+    pairs |= {key: list(product(rates, (0.1, 1.0))) for key in (DUAL, L2PP, DEEP, ONE)}
     pairs |= {HEAD: [(rate, 1.0) for rate in (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)]}
     pairs |= {key: [(rate, 1.0) for rate in (3e-05, 0.0001, 0.0003, 0.001, 0.003, 0.01)] for key in (FTPP, FT)}
     found: dict[str, dict[tuple[float, float], float]] = {}
@@ -248,7 +245,7 @@ def tune(settings: Settings, seed: int) -> dict[str, dict[tuple[float, float], f
         for rate, scale in tried:
             result = learn(method, vit, stream, encoded, short, seed, size, rate, scale)
             matrix = accuracy_matrix(result.logits, stream.test_labels, stream.ways)
-            found.setdefault(method, {})[rate, scale] = final_average(matrix).item()
+            found.setdefault(method, {})[rate, scale] = common.final_average(matrix).item()
     return found
 
 
@@ -299,9 +296,9 @@ PAPER = Paper(
     bibkey="smith2023coda",
     claims=CLAIMS,
     profiles={
-        "quick": Settings(steps=150, methods=(CODA, DUAL, L2PP, HEAD, MEAN, PLAIN)),
+        "quick": Settings(steps=375, methods=(CODA, DUAL, L2PP, HEAD, MEAN)),
         "full": Settings(
-            methods=(*_MAIN, *ABLATIONS, PENALTY, JOINT, JOINT_ONE, JOINT_HEAD),
+            methods=(*_MAIN, *ABLATIONS, PENALTY, JOINT, JOINT_CODA, JOINT_ONE, JOINT_HEAD),
             lengths=(20,),
             capacity=(5, 60),
             shifted=(CODA, DUAL, L2PP, HEAD, MEAN),
