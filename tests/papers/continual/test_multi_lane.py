@@ -15,20 +15,7 @@ from torch.nn import functional as F
 from stages.evidence import Outcome, in_setting, tidy_scores
 from stages.evidence import judge as judge_claims
 from stages.models import ViT, seeded
-from stages.papers.continual import _multi_lane as paper
-from stages.papers.continual._multi_lane import (
-    OURS,
-    PAPER,
-    Lane,
-    Lanes,
-    carry,
-    count,
-    drop_and_replace,
-    evolve,
-    predictors,
-    selected,
-    summarise,
-)
+from stages.papers.continual import multi_lane as paper
 from stages.papers.continual.common import multilabel
 from stages.papers.continual.common.loop import Budget, Encoded, learn_stream
 from stages.papers.continual.common.multilabel import (
@@ -56,6 +43,19 @@ from stages.papers.continual.common.multilabel import (
     shapes_ml,
 )
 from stages.papers.continual.common.prompts import DualPrompt, OnePrompt
+from stages.papers.continual.multi_lane import (
+    OURS,
+    PAPER,
+    Lane,
+    Lanes,
+    carry,
+    count,
+    drop_and_replace,
+    evolve,
+    predictors,
+    selected,
+    summarise,
+)
 
 SIZES = (2, 3, 2)
 
@@ -513,7 +513,7 @@ def test_predictors_compute_what_the_arms_do(monkeypatch):
 
 TINY = replace(
     PAPER.profiles["full"], sizes=(2, 2, 2), train=8, test=60, budget=Budget(1, 4),
-    cil_budget=Budget(1, 4), cil_tasks=2, cil_ways=2, others={"two sizes": ((3, 1), ("flat",))},
+    cil_budget=Budget(1, 4), cil_tasks=2, cil_ways=2, cil_train=8, others={"two sizes": ((3, 1), ("flat",))},
 )  # fmt: skip
 
 
@@ -564,3 +564,12 @@ def test_tuning_tries_three_rates_for_every_arm_and_the_best_is_taken():
     assert {name: len(rates) for name, rates in tried.items()} == dict.fromkeys(names, 3)
     for name, rate in PAPER.profiles["full"].rates.items():
         assert rate in paper.GRIDS.get(name, paper.GRID)
+
+
+def test_with_one_label_its_rate_and_depth_are_tuned_on_two_tasks(monkeypatch):
+    seen, original = [], paper.shapes_r
+    monkeypatch.setattr(paper, "shapes_r", lambda tasks, *a, **b: seen.append(tasks) or original(tasks, *a, **b))
+    tried = paper.tune_single(replace(TINY, cil_tasks=5), 1000)
+    assert len(tried) == len(seen) == 6  # as many as the other methods got
+    assert set(seen) == {2}
+    assert (PAPER.profiles["full"].cil[OURS], paper.CIL_LANE.prompted) in tried

@@ -31,7 +31,7 @@ from stages.papers.continual.common.outliers import KEEP, apart, energy, regular
 from stages.seeding import rng, torch_rng
 from stages.training import fit, optimiser, pick_device
 
-BUDGET, GAPS = Budget(100), (1.0, 2.0, 4.0, 8.0, 12.0)
+BUDGET, GAPS = Budget(200), (1.0, 2.0, 4.0, 8.0, 12.0)
 
 # ------------------------------------------------------------------------------------------------------ the method
 
@@ -423,9 +423,9 @@ CLAIMS = (
 )  # fmt: skip
 
 _TUNED = {
-    OVOR: VOR("boundary", weight=0.1, gap=4.0, noise=1.0),
-    ORIGIN: VOR("origin", weight=1.0, gap=8.0, noise=0.3),
-    NONE: VOR("none", weight=1.0, gap=4.0),
+    OVOR: VOR("boundary", weight=0.1, gap=12.0, noise=1.0),
+    ORIGIN: VOR("origin", weight=1.0, gap=8.0, noise=0.1),
+    NONE: VOR("none", weight=1.0, gap=8.0),
     ORACLE: VOR("oracle", weight=1.0, gap=8.0),
 }
 _FULL = Settings(

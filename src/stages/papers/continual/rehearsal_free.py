@@ -39,16 +39,16 @@ from stages.papers.continual.common import (
     new_task,
     shapes_r,
 )
-from stages.papers.continual.common.arms import BLOCKS, CODA, DUAL, HEAD, MEAN, ONE, RATES, make_learner
-from stages.papers.continual.common.regularised import Arm, Regularised, cka
+from stages.papers.continual.common.arms import BLOCKS, CODA, DUAL, HEAD, MEAN, RATES, make_learner
+from stages.papers.continual.common.regularised import Arm, Regularised
 from stages.seeding import rng
-from stages.training import pick_device
+from stages.training import cka, pick_device
 from stages.worlds import digits, glyphs
 
 # -------------------------------------------------------------------------------------------------- the experiment
 
 
-DIGITS, GLYPHS, SHAPES = Budget(100), Budget(75), Budget(50)
+DIGITS, GLYPHS, SHAPES = Budget(100), Budget(150, 16), Budget(200)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Settings:
     digits_budget: Budget = DIGITS
     glyphs: Mapping[str, Arm] = field(default_factory=dict)
     glyph_budget: Budget = GLYPHS
-    glyph_train: int = 60
+    glyph_train: int = 160
     glyph_test: int = 40
     lambdas: tuple[float, ...] = ()
     shapes: Mapping[str, Arm] = field(default_factory=dict)
@@ -94,7 +94,7 @@ def perceptron(seed: int) -> nn.Sequential:
         return nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU()).to(pick_device())
 
 
-def characters(seed: int, train: int = 60, test: int = 40) -> Stream:
+def characters(seed: int, train: int = 160, test: int = 40) -> Stream:
     """Make a stream of 20 made-up characters in 5 tasks, from 5 alphabets of the seed's own, none known to the zoo."""
     known = zoo.find("glyph_conv4").settings
     first = known.alphabets + 5 * seed
@@ -157,7 +157,7 @@ def learn(arm: Arm, body: nn.Module, stream: Stream, budget: Budget, seed: int) 
 KD, L2, EWC, FEAT, ANCHORED = "PredKD", "PredKD+L2", "PredKD+EWC", "PredKD+FeatKD", "PredKD+EWC, L2 in task 1"
 ALONE, CURRENT, SOFT = "BCE alone", "BCE, current classes", "softmax"
 JOINT, PROBE, FROZEN, REPLAY = "joint", "joint, head only", "PredKD, head only", "replay, 5 a class"
-MEANS, JOINT_RANDOM = "nearest class mean", "joint, random start"
+MEANS = "nearest class mean"
 QKV, QKV_L2, QKV_EWC, QKV_KD = "QKV alone", "QKV, L2", "QKV, EWC", "QKV, BCE+PredKD+L2"
 QKV_JOINT = "QKV, joint"
 PENALTIES = "EWC", "L2", "FeatKD"
@@ -245,8 +245,7 @@ def _score(outcome: Outcome, name: str, stream: Stream, learner: Regularised | N
     outcome.score(name, LOCAL, local_forgetting(own))
     outcome.curve(name, "accuracy so far", range(1, len(logits) + 1), average_so_far(seen).tolist())
     outcome.curve(name, "accuracy matrix", range(len(logits) ** 2), seen.flatten().tolist())
-    if getattr(learner, "depths", None):
-        similar = [cka(a, b).item() for a, b in zip(*learner.depths, strict=True)]
+    if similar := [cka(a, b).item() for a, b in zip(*getattr(learner, "depths", ()), strict=True)]:
         outcome.curve(name, "CKA by depth", range(len(similar)), similar)
 
 
@@ -395,18 +394,17 @@ def shape_arms(lr: float, strengths: Mapping[str, float]) -> dict[str, Arm]:
     }
 
 
-# λ on digits is the best on average over seeds 1000 to 1003. On characters rates and λ are the best over seeds 1000 and
-# 1001, but with heads that started at zero, so they are to be tuned again. On Shapes-R λ is not tuned yet.
+# Rates and λ are what `tune` found best on average: on digits over seeds 1000 to 1003, else over 1000 and 1001.
 _DIGITS = digit_arms(1e-3, {"L2": 1.0, "EWC": 1e6, "FeatKD": 1.0}, {"L2": 0.01, "EWC": 1e3, "FeatKD": 0.01})
 _GLYPHS = glyph_arms(
-    {PRE: 3e-3, RANDOM: 1e-2, "head": 3e-2},
+    {PRE: 3e-3, RANDOM: 3e-3, "head": 3e-2},
     {
-        PRE: {"L2": 0.1, "EWC": 1e3, "FeatKD": 1e-3},
-        RANDOM: {"L2": 1e-3, "EWC": 100.0, "FeatKD": 1e-3},
+        PRE: {"L2": 0.1, "EWC": 10.0, "FeatKD": 1e-3},
+        RANDOM: {"L2": 0.01, "EWC": 10.0, "FeatKD": 1e-3},
     },
 )
-_SHAPES = shape_arms(3e-3, {"L2": 0.1, "EWC": 100.0})
-_QUICK_DIGITS = KD, L2, *(f"{p} alone" for p in PENALTIES), EWC, FEAT
+_SHAPES = shape_arms(1e-3, {"L2": 1e-3, "EWC": 10.0})
+_QUICK_DIGITS = KD, L2, EWC, FEAT, *(f"{p} alone" for p in PENALTIES), f"{SOFT}, {KD}"
 _QUICK_GLYPHS = KD, L2, EWC, at_random(KD), at_random(L2)
 
 PAPER = Paper(
@@ -419,16 +417,22 @@ PAPER = Paper(
     profiles={
         "quick": Settings(
             digits={name: _DIGITS[name] for name in _QUICK_DIGITS},
-            glyphs={name: _GLYPHS[name] for name in _QUICK_GLYPHS},
+            glyphs={name: _GLYPHS[name] for name in _QUICK_GLYPHS[:3]},  # the random start is left to the record
             shapes={QKV_L2: _SHAPES[QKV_L2]},
             prompts=(CODA,),
+            glyph_budget=Budget(100, 16),
+            glyph_train=100,
+            glyph_test=20,
+            budget=Budget(20),
+            train=40,
+            test=20,
         ),
         "full": Settings(
             digits=_DIGITS,
             glyphs=_GLYPHS,
             lambdas=(1e-3, 1e-2, 0.1, 1.0),
             shapes=_SHAPES,
-            prompts=(MEAN, HEAD, CODA, DUAL, ONE),
+            prompts=(MEAN, HEAD, CODA, DUAL),
         ),
     },
     run=run,

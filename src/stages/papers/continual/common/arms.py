@@ -19,11 +19,11 @@ CODA, DUAL, L2PP, DEEP, ONE, HEAD, MEAN, FTPP, FT = (
 )  # fmt: skip
 
 # Adam's learning rate and the scale of initial prompts by method: the best of six pairs on average over seeds 1000
-# to 1003, on the first two tasks of the stream, with 100 updates each.
+# to 1003, on the first two tasks of the stream, with 200 updates each.
 RATES: Mapping[str, float] = MappingProxyType(
-    {CODA: 0.1, DUAL: 0.03, L2PP: 0.01, DEEP: 0.03, ONE: 0.03, HEAD: 0.03, FTPP: 3e-5, FT: 1e-3}
+    {CODA: 0.01, DUAL: 0.01, L2PP: 0.01, DEEP: 0.01, ONE: 0.01, HEAD: 0.01, FTPP: 1e-3, FT: 1e-3}
 )
-SCALES: Mapping[str, float] = MappingProxyType({CODA: 4.0, DUAL: 0.1, L2PP: 1.0, DEEP: 0.1, ONE: 0.1})
+SCALES: Mapping[str, float] = MappingProxyType({CODA: 4.0, DUAL: 0.1, L2PP: 0.1, DEEP: 0.1, ONE: 1.0})
 
 
 def make_prompt(

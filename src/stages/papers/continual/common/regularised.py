@@ -1,4 +1,4 @@
-"""Learning without rehearsal by penalties and distillation: losses, penalties on weights, one learner, and CKA.
+"""Learning without rehearsal by penalties and distillation: losses, penalties on weights, and one learner.
 
 The formulas are those of Smith et al. (2023), "A Closer Look at Rehearsal-Free Continual Learning". A network is a
 body, which makes features, and a linear head for all classes to come; any body will do.
@@ -268,11 +268,3 @@ class Regularised:
         pool, half = torch.cat(self.kept[: self.stream.own(task).start]), len(rows) // 2
         drawn = torch.randint(len(pool), (half,), generator=self.chance).to(rows.device)
         return torch.cat([rows[half:], pool[drawn]])
-
-
-def cka(one: Float[Tensor, "n p"], other: Float[Tensor, "n q"]) -> Float[Tensor, ""]:
-    """Compute the linear CKA of two representations of the same pictures: 1 if they differ by a rotation, a shift and
-    a scale, 0 if no direction of one varies with any of the other (Kornblith et al. 2019).
-    """
-    one, other = ((x - x.mean(0)) @ (x - x.mean(0)).T for x in (one, other))  # as wide as there are pictures
-    return (one * other).sum() / (one.norm() * other.norm())
