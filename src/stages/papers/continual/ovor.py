@@ -443,7 +443,14 @@ PAPER = Paper(
     bibkey="huang2024ovor",
     claims=CLAIMS,
     profiles={
-        "quick": replace(_FULL, budget=Budget(40), longer=20, plain=(ONE, DUAL, HEAD, MEAN), staged=(ONE,)),
+        "quick": replace(  # fewer updates, larger ones
+            _FULL,
+            budget=Budget(80),
+            longer=40,
+            plain=(ONE, HEAD, MEAN),
+            staged=(ONE,),
+            rates={**RATES, ONE: 0.03, HEAD: 0.03},
+        ),
         "full": _FULL,
     },
     run=run,
