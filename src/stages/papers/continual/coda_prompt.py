@@ -296,7 +296,7 @@ PAPER = Paper(
     bibkey="smith2023coda",
     claims=CLAIMS,
     profiles={
-        "quick": Settings(steps=375, methods=(CODA, DUAL, L2PP, HEAD, MEAN)),
+        "quick": Settings(steps=300, methods=(CODA, DUAL, L2PP, HEAD, MEAN)),
         "full": Settings(
             methods=(*_MAIN, *ABLATIONS, PENALTY, JOINT, JOINT_CODA, JOINT_ONE, JOINT_HEAD),
             lengths=(20,),
