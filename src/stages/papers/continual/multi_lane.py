@@ -440,7 +440,7 @@ PAPER = Paper(
     bibkey="demin2024less",
     claims=CLAIMS,
     profiles={
-        "quick": Settings(rates={name: _RATES[name] for name in (OURS, HEADS, POOLING)}),
+        "quick": Settings(budget=Budget(100, 16), rates={name: _RATES[name] for name in (OURS, HEADS, POOLING)}),
         "full": Settings(rates=_RATES, others=_OTHERS, cil=_ONE_LABEL),
     },
     run=run,
