@@ -116,6 +116,13 @@ def test_no_output_is_an_error_or_a_warning(entry):
 
 
 @every_notebook
+def test_no_output_is_a_value_that_nobody_meant_to_show(entry):
+    for output in outputs(entry):
+        if output.output_type == "execute_result":  # the last expression of a cell: a picture or a page, not a repr
+            assert output.data.keys() & {"text/html", "image/png", "image/svg+xml"}, output.data["text/plain"][:80]
+
+
+@every_notebook
 def test_it_ran_within_its_time(entry):
     seconds = 0.0
     for cell in code_cells(entry):

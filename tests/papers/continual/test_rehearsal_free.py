@@ -22,7 +22,6 @@ from stages.papers.continual.common import (
     learn_stream,
     new_head,
     regularised,
-    shapes_r,
 )
 from stages.papers.continual.common.arms import WIDTH
 from stages.papers.continual.common.regularised import (
@@ -49,11 +48,6 @@ OWN, LABELS = slice(2, 4), torch.tensor([2, 3, 3, 2, 3])
 def few(monkeypatch):
     """A handful of pictures for the Fisher information: one gradient each takes its time."""
     monkeypatch.setattr(regularised, "FISHER", 4)
-
-
-@pytest.fixture(scope="module")
-def stream():
-    return shapes_r(3, 2, 5, train=6, test=4)
 
 
 @pytest.fixture(scope="module")

@@ -35,11 +35,6 @@ WIDTH, BLOCKS = 16, (1, 2)
 
 
 @pytest.fixture(scope="module")
-def stream():
-    return shapes_r(3, 2, 5, train=6, test=4)
-
-
-@pytest.fixture(scope="module")
 def vit():
     torch.manual_seed(0)
     return ViT(width=WIDTH, depth=3, heads=2).requires_grad_(False)

@@ -1,0 +1,11 @@
+"""A world that the chapter's tests share."""
+
+import pytest
+
+from stages.papers.continual.common import shapes_r
+
+
+@pytest.fixture(scope="module")
+def stream():
+    """Three tasks of two classes of Shapes-R, a few pictures each."""
+    return shapes_r(3, 2, 5, train=6, test=4)
