@@ -11,7 +11,7 @@ from stages import zoo
 from stages.models import seeded
 from stages.paths import data_dir
 from stages.worlds import shapes
-from stages.zoo import recipes
+from stages.zoo import pictures
 
 SINGLE, SEVERAL = (
     replace(
@@ -45,8 +45,8 @@ class Oracle(nn.Module):
 
 @pytest.mark.parametrize("settings", [SINGLE, SEVERAL])
 def test_answers_are_the_words_that_describe_a_scene(settings):
-    scenes = recipes.draw(settings, 100, 0, "test")
-    answers = recipes.presence(settings, scenes)
+    scenes = pictures.draw(settings, 100, 0, "test")
+    answers = pictures.presence(settings, scenes)
     names = [name for classes in settings.answers.values() for name in classes.names]
     for row, scene in zip(answers, shapes.describe(scenes), strict=True):
         said = set()
@@ -57,39 +57,39 @@ def test_answers_are_the_words_that_describe_a_scene(settings):
 
 
 def test_half_of_the_pictures_lean_towards_another_style():
-    scenes = recipes.draw(SINGLE, 200, 0, "test")
-    plain, leaning = shapes.render(scenes), recipes.photograph(SINGLE, scenes, 3)
+    scenes = pictures.draw(SINGLE, 200, 0, "test")
+    plain, leaning = shapes.render(scenes), pictures.photograph(SINGLE, scenes, 3)
     moved = (leaning - plain).flatten(1).abs().amax(1) > 1e-6
     assert 60 < moved.sum() < 140
-    assert torch.equal(recipes.photograph(replace(SINGLE, stylised=0.0), scenes, 3), plain)
+    assert torch.equal(pictures.photograph(replace(SINGLE, stylised=0.0), scenes, 3), plain)
     full = [
-        shapes.render(replace(scenes, style=torch.full((200,), shapes.STYLES.index(s)))) for s in recipes.RENDITIONS
+        shapes.render(replace(scenes, style=torch.full((200,), shapes.STYLES.index(s)))) for s in pictures.RENDITIONS
     ]
     far = torch.stack([(other - plain).flatten(1).norm(dim=1) for other in full]).amax(0)
     assert ((leaning - plain).flatten(1).norm(dim=1) <= 0.5 * far + 1e-5).all()
 
 
 def test_the_loss_is_one_softmax_an_attribute_or_one_sigmoid_a_word():
-    one, several = (recipes.presence(s, recipes.draw(s, 8, 0, "test")) for s in (SINGLE, SEVERAL))
+    one, several = (pictures.presence(s, pictures.draw(s, 8, 0, "test")) for s in (SINGLE, SEVERAL))
     logits = torch.randn(8, 48)
     p = torch.cat([part.softmax(1) for part in logits.split([40, 8], 1)], 1)
     expected = -(p.log() * one).sum(1).mean()
-    torch.testing.assert_close(recipes.answer_loss(SINGLE, logits, one), expected)
+    torch.testing.assert_close(pictures.answer_loss(SINGLE, logits, one), expected)
     p = logits[:, :10].sigmoid()
     expected = -(p.log() * several + (1 - p).log() * (1 - several)).sum(1).mean()
-    torch.testing.assert_close(recipes.answer_loss(SEVERAL, logits[:, :10], several), expected)
+    torch.testing.assert_close(pictures.answer_loss(SEVERAL, logits[:, :10], several), expected)
 
 
 def test_who_knows_is_measured_right_and_who_guesses_is_not():
-    answers = recipes.presence(SINGLE, recipes.draw(SINGLE, 120, 0, "test"))
-    assert set(recipes.measure_vit(Oracle(answers), SINGLE, 0).values()) == {100}
+    answers = pictures.presence(SINGLE, pictures.draw(SINGLE, 120, 0, "test"))
+    assert set(pictures.measure_vit(Oracle(answers), SINGLE, 0).values()) == {100}
     wrong = torch.cat([answers[:, :40].roll(1, 1), answers[:, 40:]], 1)
-    assert recipes.measure_vit(Oracle(wrong), SINGLE, 0) == {
+    assert pictures.measure_vit(Oracle(wrong), SINGLE, 0) == {
         "class accuracy": 0, "colour accuracy": 100, "all accuracy": 0,
     }  # fmt: skip
-    answers = recipes.presence(SEVERAL, recipes.draw(SEVERAL, 120, 0, "test"))
-    assert recipes.measure_vit(Oracle(answers), SEVERAL, 0) == {"shape mAP": 100, "colour mAP": 100}
-    blind = recipes.measure_vit(Oracle(torch.zeros(120, 10)), SEVERAL, 0)
+    answers = pictures.presence(SEVERAL, pictures.draw(SEVERAL, 120, 0, "test"))
+    assert pictures.measure_vit(Oracle(answers), SEVERAL, 0) == {"shape mAP": 100, "colour mAP": 100}
+    blind = pictures.measure_vit(Oracle(torch.zeros(120, 10)), SEVERAL, 0)
     assert blind["shape mAP"] == pytest.approx(100 * average_precision_score(answers[:, :6], torch.zeros(120, 6)))
 
 
@@ -97,26 +97,26 @@ def test_who_knows_is_measured_right_and_who_guesses_is_not():
 def test_a_transformer_learns_a_few_scenes_by_heart(settings):
     settings = replace(settings, images=8, steps=150, lr=5e-3, width=32)
     with seeded(0):
-        model = recipes.build_vit(settings)
-    scenes = recipes.draw(settings, 8, 0, "train")
-    images, answers = shapes.render(scenes), recipes.presence(settings, scenes)
-    before = recipes.answer_loss(settings, model(images), answers)
-    recipes.fit_vit(model, settings, 0)
-    assert recipes.answer_loss(settings, model(images), answers) < before / 2
+        model = pictures.build_vit(settings)
+    scenes = pictures.draw(settings, 8, 0, "train")
+    images, answers = shapes.render(scenes), pictures.presence(settings, scenes)
+    before = pictures.answer_loss(settings, model(images), answers)
+    pictures.fit_vit(model, settings, 0)
+    assert pictures.answer_loss(settings, model(images), answers) < before / 2
 
 
 def test_conv4_learns_to_read():
     with seeded(0):
-        model = recipes.build_conv4(GLYPHS)
-    before = recipes.measure_conv4(model, GLYPHS, 0)
-    recipes.fit_conv4(model, GLYPHS, 0)
-    after = recipes.measure_conv4(model, GLYPHS, 0)
+        model = pictures.build_conv4(GLYPHS)
+    before = pictures.measure_conv4(model, GLYPHS, 0)
+    pictures.fit_conv4(model, GLYPHS, 0)
+    after = pictures.measure_conv4(model, GLYPHS, 0)
     assert list(after) == ["base accuracy", "novel 5-way 5-shot accuracy"]
     assert after["base accuracy"] > max(40, before["base accuracy"])
 
 
 def test_images_of_training_testing_and_novel_characters_are_not_the_same():
-    train, test = (recipes.write_glyphs(GLYPHS, range(1), 10, 0, stream)[0] for stream in ("train", "test"))
+    train, test = (pictures.write_glyphs(GLYPHS, range(1), 10, 0, stream)[0] for stream in ("train", "test"))
     assert not (train.flatten(1)[:, None] == test.flatten(1)).all(-1).any()
     assert set(range(GLYPHS.alphabets)).isdisjoint(range(*GLYPHS.novel_alphabets))
 

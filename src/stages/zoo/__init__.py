@@ -3,7 +3,8 @@
 `load("vit_p8")` gives the shipped network, frozen. `stages zoo train NAME` makes it anew.
 """
 
-from stages.zoo.recipes import RECIPES, Recipe, find
+from stages.zoo.recipe import Recipe
+from stages.zoo.recipes import RECIPES, find
 from stages.zoo.store import ZooError, card, check, load, train
 
 __all__ = ["RECIPES", "Recipe", "ZooError", "card", "check", "find", "load", "train"]

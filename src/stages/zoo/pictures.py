@@ -1,9 +1,6 @@
-"""How base models are made: what a recipe is, and the recipes there are."""
+"""Base models that see: transformers on scenes of shapes, and a small network on characters."""
 
-import difflib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -17,38 +14,7 @@ from stages.seeding import rng, torch_rng
 from stages.training import cosine, fit, optimiser
 from stages.worlds import glyphs, shapes
 from stages.worlds.shapes import COLOURS, SHAPES, STYLES, TEXTURES, Classes, Scenes
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a base model is made.
-
-    Attributes:
-        name: of the model and its files.
-        summary, data: what it is, and what it was trained on, in a line each.
-        settings: a frozen dataclass of plain values; the card holds them, and must.
-        build: `build(settings)` makes the network, its weights drawn from torch's own stream.
-        fit: `fit(network, settings, seed)` trains it in place, on the device it is on.
-        measure: `measure(network, settings, seed)` gives numbers by name, accuracies in per cent.
-    """
-
-    name: str
-    summary: str
-    data: str
-    settings: Any
-    build: Callable[[Any], nn.Module]
-    fit: Callable[[nn.Module, Any, int], None]
-    measure: Callable[[nn.Module, Any, int], dict[str, float]]
-
-
-def find(name: str) -> Recipe:
-    """Return the recipe of a base model. Raises ValueError naming the nearest there is."""
-    if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.3)
-        hint = f"; did you mean {near[0]}?" if near else ";"
-        raise ValueError(f"no base model {name!r}{hint} `stages zoo list` shows all {len(RECIPES)}")
-    return RECIPES[name]
-
+from stages.zoo.recipe import Recipe
 
 # ------------------------------------------------------------------------------------------- transformers on shapes
 
@@ -300,4 +266,4 @@ _GLYPHS = Recipe(
     fit_conv4,
     measure_conv4,
 )
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*_SHAPES, _GLYPHS)}
+RECIPES = (*_SHAPES, _GLYPHS)

@@ -22,7 +22,8 @@ from torch import nn
 from stages.models import seeded
 from stages.paths import data_dir
 from stages.training import pick_device
-from stages.zoo.recipes import RECIPES, Recipe, find
+from stages.zoo.recipe import Recipe
+from stages.zoo.recipes import RECIPES, find
 
 THREADS = 2  # at most, of a training on the CPU; the last digits of a sum depend on them
 FACTS = ("name", "settings", "seed", "data", "metrics", "parameters", "sha256", "bytes", "seconds", "versions")

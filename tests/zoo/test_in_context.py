@@ -1,0 +1,195 @@
+"""Networks that regress in context: their data, their training, and the transformer that is written by hand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from stages.models import seeded
+from stages.worlds import linreg
+from stages.zoo import in_context
+from stages.zoo.in_context import Family, HandWritten, Recurrent, Regressor, Task
+
+D, PAIRS, STEP = 3, 6, 0.07
+TINY = Task(depth=2, width=8, heads=2, steps=3, batch=5)
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Noisy sequences that float32 holds exactly, so that tokens and estimators see the same numbers."""
+    drawn = linreg.sample(20, PAIRS, D, 0, sigma=0.5)
+    return replace(drawn, x=drawn.x.float().double(), y=drawn.y.float().double())
+
+
+@pytest.fixture(scope="module")
+def tokens(world):
+    return linreg.encode(world.x, world.y)
+
+
+@pytest.fixture
+def network():
+    with seeded(0):
+        return Regressor(TINY).eval()
+
+
+def descent(world, steps):
+    return (linreg.gradient_descent(world.x, world.y, STEP, steps) * world.x).sum(-1)
+
+
+# ---- written by hand
+
+
+def test_one_layer_by_hand_takes_one_step_of_gradient_descent_on_every_prefix(world, tokens):
+    by_hand = HandWritten(D, 2 * PAIRS, STEP)
+    torch.testing.assert_close(by_hand(tokens.double()), descent(world, 1), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_a_stack_by_hand_takes_as_many_steps_on_a_prefix_that_sees_itself(world, tokens, steps):
+    by_hand, expected = HandWritten(D, 2 * PAIRS, STEP, steps, causal=False), descent(world, steps)
+    for n in range(PAIRS):
+        answer = by_hand(tokens[:, : 2 * n + 1].double())[:, -1]
+        torch.testing.assert_close(answer, expected[:, n], atol=1e-12, rtol=0)
+
+
+def test_by_hand_nothing_is_trained_and_several_causal_steps_are_refused():
+    assert not list(HandWritten(D, 8, STEP).parameters())
+    with pytest.raises(ValueError, match="4 steps under a causal mask"):
+        HandWritten(D, 8, STEP, 4)
+
+
+def test_by_hand_a_query_does_not_see_its_own_answer_nor_what_follows(tokens):
+    by_hand, other = HandWritten(D, 2 * PAIRS, STEP), tokens.clone()
+    other[:, 7:] = 9.0
+    assert torch.equal(by_hand(tokens)[:, :4], by_hand(other)[:, :4])
+
+
+# ---- trained
+
+
+@pytest.mark.parametrize("kind", [Regressor, Recurrent])
+def test_a_prediction_stands_at_its_input_and_sees_nothing_after_it(kind, tokens):
+    model, other = kind(TINY), tokens.clone()
+    other[:, 7:] = 9.0  # y_4 and all that follows; x_4 is token 6
+    one, two = model(tokens), model(other)
+    assert one.shape == (20, PAIRS)
+    torch.testing.assert_close(one[:, :4], two[:, :4])
+    assert not torch.allclose(one[:, 4], two[:, 4], atol=1e-4)
+    query = tokens.clone()
+    query[:, 6] += 1.0
+    assert not torch.allclose(model(query)[:, 3], one[:, 3], atol=1e-4)
+
+
+def test_the_states_end_in_what_the_head_reads(network, tokens):
+    states = network.states(tokens)
+    assert states.shape == (TINY.depth + 1, 20, 2 * PAIRS, TINY.width)
+    torch.testing.assert_close(network.gpt.logits(network.gpt.norm(states[-1]))[:, ::2, 0], network(tokens))
+
+
+def test_the_lstm_has_about_as_many_weights():
+    sizes = [sum(p.numel() for p in kind.parameters()) for kind in (Regressor(Task()), Recurrent(Task(width=110)))]
+    assert abs(sizes[1] / sizes[0] - 1) < 0.03
+
+
+def test_batches_follow_the_task_and_noise_changes_no_other_draw(monkeypatch):
+    monkeypatch.setattr(in_context, "CHUNK", 1)
+    (plain, y), (noisy, z), (ones, v) = (
+        next(in_context.batches(task, 0, "a"))
+        for task in (Task(batch=4000), Task(batch=4000, sigma=0.5), Task(batch=4000, ones=True))
+    )
+    x = plain[:, ::2, 1:]
+    assert torch.equal(x, noisy[:, ::2, 1:])
+    assert torch.equal(x, ones[:, ::2, 1:])
+    assert (z - y).std().item() == pytest.approx(0.5, rel=0.02)
+    torch.testing.assert_close(v, x.sum(-1))
+    assert torch.equal(plain[:, 1::2, 0], y)
+    solved = torch.linalg.lstsq(x, y[..., None]).solution[..., 0]  # one w serves a sequence, another the next
+    torch.testing.assert_close((x * solved[:, None]).sum(-1), y, atol=2e-2, rtol=0)
+    assert solved.std().item() == pytest.approx(1.0, rel=0.1)
+
+
+def test_the_loss_counts_every_output_and_on_demand_only_the_last(network):
+    still = replace(TINY, lr=0.0)
+    whole, last = (in_context.train(network, task, 0, "a")[0] for task in (still, replace(still, last=True)))
+    tokens, y = next(in_context.batches(TINY, 0, "a"))
+    errors = (network(tokens) - y).square().detach()
+    assert whole == pytest.approx(errors.mean().item(), rel=1e-5)
+    assert last == pytest.approx(errors[:, -1].mean().item(), rel=1e-5)
+
+
+def test_positions_beyond_the_training_length_stay_as_they_were(network):
+    before = network.gpt.positions.detach().clone()
+    in_context.train(network, TINY, 0, "a")
+    assert torch.equal(network.gpt.positions[2 * PAIRS :], before[2 * PAIRS :])
+    assert not torch.equal(network.gpt.positions[: 2 * PAIRS], before[: 2 * PAIRS])
+
+
+# ---- implied weights
+
+
+class Linear(nn.Module):
+    """Least squares in a network's clothes, with a bend if asked."""
+
+    def __init__(self, bend=0.0):
+        super().__init__()
+        self.bend = bend
+
+    def forward(self, tokens):
+        x, y = linreg.decode(tokens)
+        y = F.pad(y, (0, x.shape[1] - y.shape[1]))  # nothing reads the last answer
+        said = (linreg.least_squares(x, y) * x.double()).sum(-1)
+        return said + self.bend * said.square()
+
+
+def test_implied_weights_of_a_linear_learner_are_its_own_and_account_for_all(world):
+    queries = torch.randn(20, 12, D, dtype=torch.float64)
+    for n in (1, 2, 4):
+        w, share = in_context.implied(Linear(), world, n, queries)
+        torch.testing.assert_close(w, linreg.least_squares(world.x, world.y)[:, n], atol=1e-4, rtol=1e-4)
+        assert share == pytest.approx(1.0, abs=1e-6)
+        assert in_context.implied(Linear(bend=1.0), world, n, queries)[1] < 0.9
+
+
+# ---- the recipe
+
+
+def test_the_family_trains_each_network_on_its_task_and_on_data_of_its_own(monkeypatch):
+    seen = []
+    monkeypatch.setattr(in_context, "train", lambda network, task, seed, *names: seen.append((task, names)))
+    family = Family(TINY, seeds=2)
+    networks = in_context.build(family)
+    in_context.fit_all(networks, family, 0)
+    assert len({names for _, names in seen}) == len(seen) == 7 + 3  # noise and the control once
+    assert {(task.depth, task.sigma) for task, _ in seen if not task.ones} == {
+        (1, 0.0), (2, 0.0), (4, 0.0), (2, 0.25), (2, 0.5), (2, 1.0),
+    }  # fmt: skip
+    assert [len(networks[0][f"depth {depth}"].gpt.blocks) for depth in family.depths] == [1, 2, 4]
+
+
+def test_noise_comes_to_a_network_that_was_trained_without_it(monkeypatch):
+    family = Family(TINY, depths=(1, 2), noises=(4,), seeds=1)
+    networks, before = in_context.build(family), {}
+
+    def train(network, task, *_):
+        before[task.sigma, task.depth, task.ones] = [p.detach().clone() for p in network.parameters()]
+        nn.init.constant_(network.gpt.positions, task.depth)
+
+    monkeypatch.setattr(in_context, "train", train)
+    in_context.fit_all(networks, family, 0)
+    clean = list(networks[0]["depth 2"].parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before[0.5, 2, False], clean, strict=True))
+    assert not torch.equal(before[0.0, 2, True][0], clean[0])  # the control starts anew
+
+
+def test_the_measures_of_the_recipe_are_distances_to_bayes():
+    family = Family(TINY, depths=(1,), noises=(4,), seeds=1)
+    found = in_context.measure(in_context.build(family).requires_grad_(False), family, 0)
+    assert list(found) == ["depth 1: 1000 x distance to Bayes", "noise 1/4: 1000 x distance to Bayes"]
+    zero = nn.ModuleList([nn.ModuleDict({name: Regressor(TINY) for name in ("depth 1", "noise 1/4")})])
+    for model in zero[0].values():
+        nn.init.zeros_(model.gpt.head.weight)
+        nn.init.zeros_(model.gpt.head.bias)
+    found = in_context.measure(zero.requires_grad_(False), family, 0)
+    assert found["depth 1: 1000 x distance to Bayes"] == pytest.approx(500, rel=0.1)  # (1 + 2) / 2 of 3 thirds
