@@ -26,7 +26,8 @@ border-bottom:2px solid var(--st-line)}
 .stages-table :is(th,td).number{text-align:right;min-width:0;font-variant-numeric:tabular-nums;white-space:nowrap}
 .stages-table small{display:block;color:var(--st-muted);font-size:.88em}
 .stages-table .key{font-weight:700;margin-right:.45em}
-.stages-table .effect{display:block;margin-top:.35em;white-space:nowrap;font-variant-numeric:tabular-nums}
+.stages-table .effect{display:block;margin-top:.35em;font-variant-numeric:tabular-nums}
+.stages-table .effect *{white-space:nowrap}
 .stages-table .verdict{display:inline-block;padding:.08em .6em;border-radius:1em;color:#fff;font-size:.88em;
 font-weight:600;white-space:nowrap}
 @container(max-width:560px){
@@ -147,7 +148,7 @@ def finding_cell(finding: Finding | None) -> str:
     effect, interval = span(finding)
     where = f", weakest: {finding.setting}" if finding.setting else ""
     return (
-        f'{badge(finding.verdict)} <span class="effect"><b>{effect}</b> {interval}</span>'
+        f'{badge(finding.verdict)} <span class="effect"><b>{effect}</b> <span>{interval}</span></span>'
         f"<small>{finding.seeds} seeds{escape(where)}</small>"
     )
 

@@ -5,7 +5,7 @@ and measures nothing; here its statements meet a source whose laws are known exa
 numbered as in v2; the main theorem (7.6) was weakened in later versions.
 
 What differs from the paper: there is no experiment to differ from. World, networks, objectives and margins are ours.
-What holds by construction (prop. 4.2, th. 5.1, the chain rule, the rank bound, J = |E h g|^2) is tested, not claimed.
+What holds by construction (prop. 4.2, th. 5.1, the chain rule, the rank bound, J = ‖E h g‖²) is tested, not claimed.
 """
 
 from collections.abc import Callable, Iterable, Mapping
