@@ -413,7 +413,7 @@ PAPER = Paper(
     bibkey="akyurek2023what",
     claims=CLAIMS,
     profiles={
-        "quick": Settings(shipped=True, probing=Probing((2, 4), 2000, 1000, steps=500), watched=0),
+        "quick": Settings(shipped=True, probing=Probing((4,), 3000, 1000, steps=1000, lr=0.015), watched=0),
         "full": Settings(others=_OTHERS),
     },
     run=run,
