@@ -117,3 +117,20 @@ def test_a_device_that_is_not_there_is_an_error(monkeypatch, name):
     monkeypatch.setenv("STAGES_DEVICE", name)
     with pytest.raises(ValueError, match=f"no device '{name}' here; unset STAGES_DEVICE or use 'cpu'"):
         pick_device()
+
+
+def test_clipping_is_torchs_own_over_all_parameters_after_what_is_added_to_gradients():
+    def trained(how):
+        a, b = nn.Parameter(torch.tensor([3.0, -4.0])), nn.Parameter(torch.tensor([12.0]))
+        groups = [{"params": [a]}, {"params": [b]}]
+        adds = {"after_backward": lambda step: b.grad.add_(1.0)}
+        fit(
+            lambda step: (a.square().sum() + b.square().sum()) / 2, 3, optimiser(groups, "sgd", 0.1), **adds | how(a, b)
+        )
+        return torch.cat([a, b]).detach()
+
+    def by_hand(a, b):
+        return {"after_backward": lambda step: (b.grad.add_(1.0), nn.utils.clip_grad_norm_([a, b], 1.0))}
+
+    assert torch.equal(trained(how=lambda a, b: {"clip": 1.0}), trained(how=by_hand))
+    assert not torch.equal(trained(how=lambda a, b: {"clip": 1.0}), trained(how=lambda a, b: {}))

@@ -64,6 +64,7 @@ def fit(
     optimiser: torch.optim.Optimizer,
     *,
     schedule: Schedule | None = None,
+    clip: float | None = None,
     after_backward: Callable[[int], None] | None = None,
     after_step: Callable[[int], None] | None = None,
 ) -> list[float]:
@@ -74,7 +75,8 @@ def fit(
         steps: how many, or the steps themselves (wrap them in `stages.progress.bar` to watch).
         schedule: factor of the learning rate at a step; constant by default. The rates that the optimiser came with are
             its reference and are put back at the end.
-        after_backward: called with gradients in place, before the step: to clip, or to add a penalty's gradient.
+        clip: the largest norm that all gradients together may have; longer ones are scaled down to it.
+        after_backward: called with gradients in place, before they are clipped: to add a penalty's gradient.
         after_step: called after the step: to average weights, to measure.
 
     Raises:
@@ -90,6 +92,8 @@ def fit(
         value.backward()
         if after_backward:
             after_backward(step)
+        if clip is not None:
+            nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], clip)
         optimiser.step()
         if after_step:
             after_step(step)

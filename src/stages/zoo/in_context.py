@@ -121,7 +121,7 @@ def train(
         task.steps,
         adam,
         schedule=cosine(task.steps, round(task.warmup * task.steps)),
-        after_backward=lambda step: nn.utils.clip_grad_norm_(network.parameters(), 1.0),
+        clip=1.0,
         after_step=watch,
     )
 
@@ -256,11 +256,10 @@ def build(settings: Family) -> nn.ModuleList:
 
 def fit_all(networks: nn.ModuleList, settings: Family, seed: int) -> None:
     """Train all networks, one after another."""
-    todo = [(i, name) for i, group in enumerate(networks) for name in group]
+    kinds, todo = tasks(settings), [(i, name) for i, group in enumerate(networks) for name in group]
     for i, name in bar(todo, desc="networks"):
-        task = tasks(settings)[name]
-        start(networks[i], name, task)
-        train(networks[i][name], task, seed, "zoo", i, name)
+        start(networks[i], name, kinds[name])
+        train(networks[i][name], kinds[name], seed, "zoo", i, name)
 
 
 def start(networks: Mapping[str, nn.Module], name: str, task: Task) -> None:

@@ -122,7 +122,7 @@ def train_gpt(model: GPT, settings: InContextSettings, world: int, *names: str |
         settings.steps,
         adam,
         schedule=cosine(settings.planned, settings.warmup, floor=0.1),
-        after_backward=lambda step: nn.utils.clip_grad_norm_(model.parameters(), 1.0),
+        clip=1.0,
         after_step=watch,
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float, Int
 from sklearn.metrics import average_precision_score
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from stages.models import Conv4, ViT, cosine_logits
@@ -131,7 +131,7 @@ def fit_vit(model: ViT, settings: ShapesSettings, seed: int) -> None:
         bar(range(settings.steps), desc="training"),
         adam,
         schedule=cosine(settings.steps, settings.warmup),
-        after_backward=lambda step: nn.utils.clip_grad_norm_(model.parameters(), 1.0),
+        clip=1.0,
     )
 
 

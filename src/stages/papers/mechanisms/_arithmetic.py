@@ -222,8 +222,7 @@ def train(arm: Arm, lines: Lines, budget: Budget, seed: int, room: int = 0) -> n
 
     lr = budget.lstm_lr if arm.lstm else budget.rates[arm.form]
     adam = optimiser(model.parameters(), "adamw", lr, betas=(0.9, 0.99), weight_decay=budget.decay)
-    clip = lambda step: nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # noqa: E731
-    fit(loss, steps, adam, schedule=cosine(steps, steps // 20, 0.1), after_backward=clip)
+    fit(loss, steps, adam, schedule=cosine(steps, steps // 20, 0.1), clip=1.0)
     return model.eval()
 
 
