@@ -5,7 +5,7 @@ import torch
 from scipy.stats import chi2_contingency, chisquare
 
 from stages.worlds import chains
-from stages.worlds.chains import PEOPLE, SIGNS, TELLINGS, read, sample, vocabulary
+from stages.worlds.chains import PEOPLE, PLAIN, SIGNS, SPELLED, TELLINGS, read, sample, vocabulary
 from stages.worlds.vocabulary import join
 
 
@@ -13,14 +13,14 @@ def sentences(question):
     """Who a question asks about, and what every sentence says: (who, what, number)."""
     *told, asked = [part.split() for part in question.replace("?", "? .").split(" .") if part.split()]
     kinds = {}
-    for kind, ways in TELLINGS.items():
+    for kind, ways in (*TELLINGS.items(), *PLAIN.items()):
         for way in ways:
             kinds[way.replace(" .", "")] = kind
     read = []
     for words in told:
-        who, number = next(w for w in words if w in PEOPLE), next(w for w in words if w.isdigit())
+        who, number = next(w for w in words if w in PEOPLE), next(w for w in words if w.isdigit() or w in SPELLED)
         pattern = " ".join("N" if w == who else "#" if w == number else w for w in words)
-        read.append((who, kinds[pattern], int(number)))
+        read.append((who, kinds[pattern], int(number) if number.isdigit() else 1 + SPELLED.index(number)))
     return next(w for w in asked if w in PEOPLE), read
 
 
@@ -36,9 +36,16 @@ def solve(question, modulus):
     return values
 
 
-@pytest.mark.parametrize("options", [{}, {"tellings": "new", "distractors": (1, 3)}, {"steps": 8, "modulus": 29}])
+SMALL = {"plain": True, "modulus": 5, "largest": 2}
+OPTIONS = (
+    {}, {"tellings": "new", "distractors": (1, 3)}, {"steps": 8, "modulus": 29}, SMALL, SMALL | {"tellings": "new"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 def test_the_words_alone_lead_to_every_value(options):
-    world, words = sample(300, 0, **options), vocabulary(options.get("modulus", 19))
+    world = sample(300, 0, **options)
+    words = vocabulary(world.modulus, world.plain)
     for i, question in enumerate(world.question):
         values = solve(words.decode(question), world.modulus)
         assert values == world.values[i, : world.steps[i] + 1].tolist()
@@ -91,7 +98,7 @@ def test_what_is_drawn_is_even():
     world = sample(20_000, 0)
     assert chisquare(world.steps.bincount()[2:]).pvalue > 0.001
     assert chisquare(world.sign[:, 0].bincount()).pvalue > 0.001
-    for sign, (low, high) in enumerate(chains.OPERANDS):
+    for sign, (low, high) in enumerate(((1, 9), (1, 9), chains.FACTORS)):
         counts = world.operand[:, 1][world.sign[:, 1] == sign].bincount()
         assert len(counts) == high + 1
         assert counts[:low].sum() == 0
@@ -173,6 +180,40 @@ def test_a_seed_and_a_stream_decide_everything():
     assert torch.equal(one.values, fewer.values)
 
 
+def test_in_plain_problems_a_place_tells_which_sentence_it_is_of_and_no_word_is_both_value_and_change():
+    world, words = sample(500, 0, distractors=(0, 1), **SMALL), vocabulary(5, plain=True)
+    values, changes = (
+        set(words.encode(" ".join(map(str, range(5)))).tolist()),
+        set(words.encode("one two three").tolist()),
+    )
+    assert not values & changes
+    for question, count in zip(world.question, world.steps, strict=True):
+        told = question[question != 0][:-4].view(-1, 5)
+        assert len(told) in (count + 1, count + 2)
+        assert (told[:, 4] == words.number["."]).all()
+        starts = sum(told[:, 1] == words.number[verb] for verb in ("has", "owns")) == 1
+        assert set(told[starts, 2].tolist()) <= values
+        assert set(told[~starts, 2].tolist()) <= changes
+        rest = told[:, [0, 1, 3]].flatten().tolist()
+        assert not (values | changes) & set(rest)
+    for sign, written in zip(world.sign.flatten(), world.written.flatten(0, 1), strict=True):
+        if sign >= 0:
+            assert {written[1].item(), written[5].item()} <= values
+            assert written[3].item() in changes
+    for ways in PLAIN.values():
+        known = {word for way in ways[:-1] for word in way.split()}
+        assert set(ways[-1].split()) <= known
+        assert ways[-1] not in ways[:-1]
+
+
+def test_the_largest_number_to_add_bounds_all_but_factors():
+    world = sample(2000, 0, **SMALL)
+    assert (
+        world.operand[world.sign == 0].unique().tolist() == world.operand[world.sign == 1].unique().tolist() == [1, 2]
+    )
+    assert world.operand[world.sign == 2].unique().tolist() == [2, 3]
+
+
 def test_the_vocabulary_is_small_and_a_numbers_token_is_its_value_plus_one():
     words = vocabulary()
     assert len(words) < 80
@@ -204,6 +245,10 @@ def test_what_makes_no_sense_is_refused():
     for modulus in (20, 21, 7):
         with pytest.raises(ValueError, match=f"the modulus is {modulus}; choose one above 9 that neither 2 nor 3"):
             sample(5, 0, modulus=modulus)
+    with pytest.raises(ValueError, match="the modulus is 5; choose one above 6"):
+        sample(5, 0, modulus=5, largest=6)
+    with pytest.raises(ValueError, match="largest=10: numbers to add are at most 1 to 9"):
+        sample(5, 0, largest=10)
 
 
 def test_with_a_modulus_of_twenty_the_last_change_would_tell_of_the_answer():

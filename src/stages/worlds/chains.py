@@ -4,7 +4,9 @@ Somebody starts at a number, and one change follows another; numbers count modul
 3, so that every change is one-to-one. Hence every value at every step, the answer's too, is equally likely whatever the
 changes are: there is no guessing from their kinds. Sentences about other people are mixed in. A step is written as
 "< 7 + 3 = 10 >", as in "SIM-CoT: Supervised Implicit Chain-of-Thought" (Wei et al. 2026); every number is one token,
-and so is the answer.
+and so is the answer. Plain problems are told so that a small network has less to find: every sentence has five words,
+the number third, and changes are spelled out, "mia adds three more .", so that no word stands for both a value and a
+change.
 """
 
 import math
@@ -20,7 +22,7 @@ from stages.seeding import rng
 from stages.worlds.vocabulary import PAD, Vocabulary, join
 
 SIGNS = ("+", "-", "*")
-OPERANDS = ((1, 9), (1, 9), (2, 3))  # of each sign, the least and the greatest
+FACTORS = (2, 3)  # the least and the greatest
 PEOPLE = ("mia", "tom", "eva", "sam", "lea", "ben", "ida", "max")
 TELLINGS = {  # of N and #; the last of each is new to a model that has read the others, though none of its words is
     "start": ("N starts at # .", "N begins with # .", "at first N has # .", "N has # at first ."),
@@ -29,17 +31,30 @@ TELLINGS = {  # of N and #; the last of each is new to a model that has read the
     "*": ("N multiplies by # .", "N makes it # times .", "N has # times that .", "N multiplies it # times ."),
     "ask": ("what has N ?", "where is N now ?", "what is left for N ?", "what has N now ?"),
 }
+PLAIN = {  # the same of five words, the number third
+    "start": ("N has # first .", "N owns # first .", "N has # before .", "N owns # before ."),
+    "+": ("N adds # more .", "N finds # more .", "N adds # extra .", "N finds # extra ."),
+    "-": ("N gives # away .", "N sells # away .", "N sells # off .", "N gives # off ."),
+    "*": ("N grows # fold .", "N swells # fold .", "N grows # times .", "N swells # times ."),
+    "ask": ("what has N ?", "what owns N ?", "which has N ?", "which owns N ?"),
+}
+SPELLED = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPECIAL = ("<", ">", "=", *SIGNS, "<thought>", "</thought>", "<pause>", "<answer>", "<end>")
 WIDTH = 6  # tokens of the longest telling
 NAME, NUMBER = -1, -2  # to be filled in
 
 
 @cache
-def vocabulary(modulus: int = 19) -> Vocabulary:
+def vocabulary(modulus: int = 19, plain: bool = False) -> Vocabulary:
     """Return the words: a number's is its value plus 1, then people, then everything else."""
-    words = [word for tellings in TELLINGS.values() for telling in tellings for word in telling.split()]
+    words = [word for ways in (PLAIN if plain else TELLINGS).values() for way in ways for word in way.split()]
     others = [word for word in dict.fromkeys(words) if word not in ("N", "#")]
-    return Vocabulary([*map(str, range(modulus)), *PEOPLE, *others, *SPECIAL])
+    return Vocabulary([*map(str, range(modulus)), *PEOPLE, *others, *SPECIAL, *(SPELLED if plain else ())])
+
+
+def spell(operand: Int[Tensor, "*shape"], modulus: int, plain: bool) -> Int[Tensor, "*shape"]:
+    """Return the tokens of what is added, taken away or multiplied by."""
+    return operand + (vocabulary(modulus, plain).number[SPELLED[0]] - 1 if plain else 1)
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,7 @@ class Chains:
     values: Int[Tensor, "n most+1"]
     steps: Int[Tensor, " n"]
     modulus: int
+    plain: bool = False
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -68,11 +84,12 @@ class Chains:
     @property
     def written(self) -> Int[Tensor, "n most 7"]:
         """Every step in tokens, "< 7 + 3 = 10 >"; nothing but pads for a step that a problem does not have."""
-        words = vocabulary(self.modulus)
+        words = vocabulary(self.modulus, self.plain)
         left, equals, right = words.encode("< = >")
         signs = words.encode(" ".join(SIGNS))[self.sign]
-        numbers = [number + 1 for number in (self.values[:, :-1], self.operand, self.values[:, 1:])]
-        columns = torch.broadcast_tensors(left, numbers[0], signs, numbers[1], equals, numbers[2], right)
+        before, after = self.values[:, :-1] + 1, self.values[:, 1:] + 1
+        change = spell(self.operand, self.modulus, self.plain)
+        columns = torch.broadcast_tensors(left, before, signs, change, equals, after, right)
         return torch.stack(columns, -1) * (self.sign >= 0)[..., None]
 
 
@@ -84,6 +101,8 @@ def sample(
     distractors: int | tuple[int, int] = (0, 2),
     tellings: str = "familiar",
     modulus: int = 19,
+    largest: int = 9,
+    plain: bool = False,
     stream: Sequence[str | int] = (),
 ) -> Chains:
     """Draw problems; problem i takes the same steps however many follow it.
@@ -94,7 +113,9 @@ def sample(
         steps: how many a problem takes, or the fewest and the most, all equally likely.
         distractors: how many sentences about other people, or the fewest and the most; they stand anywhere.
         tellings: "familiar" words every sentence in one of three ways, "new" in a fourth.
-        modulus: numbers are 0 to modulus - 1; above 9 and without a common factor with 6.
+        modulus: numbers are 0 to modulus - 1; above `largest` and 3, and without a common factor with 6.
+        largest: number that is added or taken away, from 1 to 9; factors are 2 and 3.
+        plain: whether all sentences are of `PLAIN`, and changes are spelled out.
 
     Raises:
         ValueError: an empty range, an unknown kind of tellings, or such a modulus as makes some change not one-to-one.
@@ -105,8 +126,11 @@ def sample(
         raise ValueError(f"{n=}, {steps=}, {distractors=}: 1 problem of 1 step and 0 distractors are the least")
     if tellings not in ("familiar", "new"):
         raise ValueError(f"tellings are 'familiar' or 'new', not {tellings!r}")
-    if modulus <= 9 or math.gcd(modulus, 6) > 1:
-        raise ValueError(f"the modulus is {modulus}; choose one above 9 that neither 2 nor 3 divides, such as 19")
+    if not 1 <= largest <= len(SPELLED):
+        raise ValueError(f"{largest=}: numbers to add are at most 1 to {len(SPELLED)}")
+    if modulus <= max(largest, *FACTORS) or math.gcd(modulus, 6) > 1:
+        above = max(largest, *FACTORS)
+        raise ValueError(f"the modulus is {modulus}; choose one above {above} that neither 2 nor 3 divides, such as 19")
 
     def uniform(name: str, *shape: int) -> Float[Tensor, "n ..."]:
         return torch.from_numpy(rng(seed, "chains", *stream, name).random((n, *shape)))
@@ -115,7 +139,7 @@ def sample(
         return low + (uniform(name, *shape) * (high - low + 1)).long()
 
     count = between("steps", fewest, most)
-    low, high = torch.tensor(OPERANDS).T
+    low, high = torch.tensor([(1, largest), (1, largest), FACTORS]).T
     sign = between("sign", 0, len(SIGNS) - 1, most)
     operand = between("operand", low[sign], high[sign], most)
     values = [between("start", 0, modulus - 1)]
@@ -142,9 +166,11 @@ def sample(
     way = torch.as_tensor(way).expand(n, most + 1 + others + 1)
 
     names = 1 + modulus + torch.cat([person, who], 1)  # the last for the question
-    words = _fill(_templates(modulus)[said, way[:, :-1]], names[:, :-1], 1 + number) * (time < torch.inf)[..., None]
+    number = torch.where(said == 0, 1 + number, spell(number, modulus, plain))
+    templates = _templates(modulus, plain)
+    words = _fill(templates[said, way[:, :-1]], names[:, :-1], number) * (time < torch.inf)[..., None]
     words = words.gather(1, time.argsort(1)[..., None].expand_as(words))  # n sentences WIDTH
-    asked = _fill(_templates(modulus)[-1, way[:, -1]], names[:, -1], names[:, -1])
+    asked = _fill(templates[-1, way[:, -1]], names[:, -1], names[:, -1])
     told = torch.arange(most) < count[:, None]
     return Chains(
         question=join(words.flatten(1), asked, pad="left"),
@@ -153,20 +179,22 @@ def sample(
         values=torch.stack(values, 1).where(own, -1),
         steps=count,
         modulus=modulus,
+        plain=plain,
     )
 
 
-def read(tokens: Int[Tensor, "n length"], modulus: int = 19) -> Int[Tensor, " n"]:
+def read(tokens: Int[Tensor, "n length"], modulus: int = 19, plain: bool = False) -> Int[Tensor, " n"]:
     """Return the number right after the first "<answer>" of each row, -1 where there is none."""
-    marked = tokens == vocabulary(modulus).number["<answer>"]
+    marked = tokens == vocabulary(modulus, plain).number["<answer>"]
     after = torch.cat([tokens, tokens.new_full((len(tokens), 1), PAD)], 1)[:, 1:]
     token = after.gather(1, marked.int().argmax(1, keepdim=True))[:, 0]
     return torch.where(marked.any(1) & (token >= 1) & (token <= modulus), token - 1, -1)
 
 
-def _templates(modulus: int) -> Int[Tensor, "kinds tellings WIDTH"]:
-    numbers = vocabulary(modulus).number | {"N": NAME, "#": NUMBER}
-    rows = [[[numbers[word] for word in telling.split()] for telling in ways] for ways in TELLINGS.values()]
+def _templates(modulus: int, plain: bool) -> Int[Tensor, "kinds tellings WIDTH"]:
+    numbers = vocabulary(modulus, plain).number | {"N": NAME, "#": NUMBER}
+    tellings = (PLAIN if plain else TELLINGS).values()
+    rows = [[[numbers[word] for word in telling.split()] for telling in ways] for ways in tellings]
     return torch.tensor([[row + [PAD] * (WIDTH - len(row)) for row in ways] for ways in rows])
 
 

@@ -7,7 +7,8 @@ during training alone, that has to write step k from vector k; its gradient goes
 
 What differs from the paper: a transformer of width 64, trained here, on chains of sums told in words, in place of GPT-2
 and Llama on GSM8k-Aug. All arms, those without steps too, start from the model that was trained on written steps.
-Thoughts are fed back as they are in Coconut, as in the paper; CODI projects them.
+A thought is brought to the length of an embedding before it is fed back (in the paper it is not, and in these models it
+would be ten times as long); CODI projects it as well.
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,7 +39,7 @@ from stages.papers.mechanisms.common.thoughts import (
 from stages.seeding import rng, torch_rng
 from stages.training import cosine, fit, optimiser, pick_device
 from stages.worlds import chains
-from stages.worlds.vocabulary import PAD
+from stages.worlds.vocabulary import PAD, Vocabulary
 
 # ------------------------------------------------------------------------------------------------------ the claims
 
@@ -132,7 +133,7 @@ class Settings:
     Attributes:
         arms: to be compared at the headline's K, names from `ARMS`.
         thoughts, sweep: the headline's K, and all K at which Coconut and SIM-CoT are compared.
-        steps, distractors, modulus: of the problems to train on.
+        steps, distractors, modulus, largest: of the problems to train on.
         pool, test, probes: problems to draw batches from, to test on for each number of steps and each other
             distribution, and to fit probes to.
         width, depth, heads: of the network.
@@ -146,7 +147,8 @@ class Settings:
     sweep: tuple[int, ...] = (2, 4, 8)
     steps: tuple[int, int] = (2, 4)
     distractors: tuple[int, int] = (0, 0)
-    modulus: int = 11
+    modulus: int = 5
+    largest: int = 2
     pool: int = 30_000
     test: int = 300
     probes: int = 1000
@@ -154,17 +156,22 @@ class Settings:
     depth: int = 2
     heads: int = 4
     batch: int = 64
-    learn: int = 1600
+    learn: int = 700
     curriculum: int = 1200
-    further: int = 400
+    further: int = 900
     rate: float = 3e-3
     later: float = 3e-3
     slower: float = 1.8
 
     def draw(self, seed: int, name: str, n: int, **options) -> chains.Chains:
         """Draw problems as in training, but for `options`."""
-        usual = {"steps": self.steps, "distractors": self.distractors, "modulus": self.modulus}
-        return chains.sample(n, seed, stream=("sim-cot", name), **{**usual, **options})
+        usual = {"steps": self.steps, "distractors": self.distractors, "modulus": self.modulus, "largest": self.largest}
+        return chains.sample(n, seed, plain=True, stream=("sim-cot", name), **{**usual, **options})
+
+    @property
+    def words(self) -> Vocabulary:
+        """What problems are written in."""
+        return chains.vocabulary(self.modulus, plain=True)
 
     def methods(self) -> dict[str, Arm]:
         """Return all arms by name, those of the sweep last."""
@@ -245,12 +252,12 @@ def train(
 def make_thinker(settings: Settings, model: GPT, arm: Arm, seed: int) -> Thinker:
     """Make the model of an arm from what it starts from."""
     with seeded(seed, "sim-cot", "thinker"):
-        return Thinker(model, arm, settings.modulus, settings.steps[1]).to(pick_device())
+        return Thinker(model, arm, settings.words, settings.steps[1]).to(pick_device())
 
 
 def learn_steps(settings: Settings, world: World, seed: int) -> GPT:
     """Train a new model on written steps; the marks it has not met start as "<", as released for Coconut."""
-    words = chains.vocabulary(settings.modulus)
+    words = settings.words
     with seeded(seed, "sim-cot", "model"):
         model = GPT(len(words), settings.width, settings.depth, settings.heads, settings.length)
     thinker = make_thinker(settings, model, Arm("steps", settings.thoughts), seed)

@@ -32,7 +32,7 @@ from stages.papers.mechanisms.common.thoughts import (
 from stages.seeding import torch_rng
 from stages.worlds import chains
 
-WORDS = chains.vocabulary(11)
+WORDS = chains.vocabulary(11, plain=True)
 MOST = 3
 TINY = Settings(
     steps=(2, MOST), thoughts=3, sweep=(2, 3), pool=120, test=6, probes=40, width=16, heads=2, depth=1, batch=8,
@@ -42,7 +42,7 @@ TINY = Settings(
 
 @pytest.fixture
 def problems():
-    return Problems.of(chains.sample(12, 0, steps=(2, MOST), distractors=(0, 1), modulus=11))
+    return Problems.of(chains.sample(12, 0, steps=(2, MOST), distractors=(0, 1), modulus=11, plain=True))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def model():
 
 def thinker(model, **options):
     with seeded(1):
-        return Thinker(model, Arm(**{"thoughts": MOST, **options}), 11, MOST)
+        return Thinker(model, Arm(**{"thoughts": MOST, **options}), WORDS, MOST)
 
 
 def gradients(thinker, problems, stage=MOST):
@@ -117,8 +117,8 @@ def test_taking_problems_drops_no_word(problems):
 
 
 def test_a_thought_is_the_state_before_its_place_read_as_the_next_word(model, problems):
-    """z_k = H(U_{k-1}), the whole sequence read anew each time, without a cache."""
-    one = thinker(model)
+    """z_k = H(U_{k-1}), as long as an embedding is, the whole sequence read anew each time, without a cache."""
+    one, length = thinker(model), model.embedding.weight.norm(dim=1).mean()
     cache, last = one.read(problems)
     thoughts, after = one.think(cache, last, 3)
     marks = torch.full_like(last, WORDS.number["<thought>"])
@@ -126,6 +126,7 @@ def test_a_thought_is_the_state_before_its_place_read_as_the_next_word(model, pr
     for k in range(3):
         mask = F.pad(problems.question != 0, (0, inputs.shape[1] - problems.question.shape[1]), value=True)
         z = one.model.extend(inputs, mask=mask)[0][:, -1:]
+        z = z / z.norm(dim=-1, keepdim=True) * length
         assert torch.allclose(thoughts[:, k : k + 1], z, atol=1e-5)
         inputs = torch.cat([inputs, z], 1)
     assert after.past == inputs.shape[1]
@@ -217,7 +218,7 @@ def test_pauses_are_words_and_thoughts_are_not(model, problems):
     logits = model(whole, mask)[:, -4:-1]
     expected = F.cross_entropy(logits.flatten(0, 1), problems.answer.flatten()).item()
     assert pause.loss(problems, MOST, torch_rng(0)).item() == pytest.approx(expected, rel=1e-5)
-    assert thinker(model).loss(problems, MOST, torch_rng(0)).item() != pytest.approx(expected, rel=1e-3)
+    assert thinker(model).loss(problems, MOST, torch_rng(0)).item() != pytest.approx(expected, rel=1e-5)
 
 
 def test_replay_weighs_written_and_thought_examples_by_their_number(model, problems):
@@ -390,7 +391,8 @@ def test_codi_projects_each_thought_before_it_is_fed_back(model, problems):
     one = thinker(model, distil=True)
     thoughts = one.solve(problems)[2]
     assert torch.allclose(thoughts.mean(-1), torch.zeros(12, MOST), atol=1e-5)
-    assert torch.allclose(thoughts.var(-1, unbiased=False), torch.ones(12, MOST), atol=1e-3)
+    length = model.embedding.weight.norm(dim=1).mean()
+    assert torch.allclose(thoughts.norm(dim=-1), length.expand(12, MOST), rtol=1e-3)
     found = gradients(one, problems)
     assert all(g.norm() > 0 for name, g in found.items() if "project" in name)
     plain = thinker(model)
@@ -453,7 +455,7 @@ def test_the_gap_is_that_of_shares_and_near_zero_where_nothing_is_wrong():
 
 
 def test_batches_are_of_like_length_and_longer_runs_only_add(problems):
-    pool = Problems.of(chains.sample(400, 0, steps=(2, 4), modulus=11))
+    pool = Problems.of(chains.sample(400, 0, steps=(2, 4), modulus=11, plain=True))
     few, many = (paper.batches(pool, n, 16, 0, "x") for n in (10, 30))
     assert torch.equal(many[:10], few)
     length = (pool.question != 0).sum(1) + 7 * pool.count
@@ -486,7 +488,8 @@ def test_a_run_is_pure_and_arms_do_not_depend_on_which_others_there_are(outcome)
 def test_marks_start_as_the_sign_they_stand_for_and_the_curriculum_moves_on():
     world = World.of(TINY, 0)
     base = paper.learn_steps(TINY, world, 0)
-    words = {name: base.embedding.weight[WORDS.number[name]] for name in ("<", "<thought>", "</thought>", "<pause>")}
+    number = TINY.words.number
+    words = {name: base.embedding.weight[number[name]] for name in ("<", "<thought>", "</thought>", "<pause>")}
     assert all(torch.equal(weight, words["<"]) for weight in words.values())
     before = deepcopy(base.state_dict())
     start = paper.learn_curriculum(TINY, world, base, 3, 0)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from stages.models import GPT, Cache
 from stages.training import effective_rank, pick_device, ridge
 from stages.worlds import chains
-from stages.worlds.vocabulary import PAD, join
+from stages.worlds.vocabulary import PAD, Vocabulary, join
 
 DISTANCE, COSINE, RANK = "distance of thoughts / norm", "cosine of thoughts", "effective rank of thoughts"
 CENTRE, CENTRE_NORMED = "distance to the mean embedding", "distance to the mean embedding / norm"
@@ -41,7 +41,7 @@ class Problems:
     @classmethod
     def of(cls, world: chains.Chains) -> "Problems":
         """Write down what a world holds, on the device that is there."""
-        words, device = chains.vocabulary(world.modulus).number, pick_device()
+        words, device = chains.vocabulary(world.modulus, world.plain).number, pick_device()
         mark, end = (torch.full_like(world.answer, words[word]) for word in ("<answer>", "<end>"))
         answer = torch.stack([mark, 1 + world.answer, end], 1)
         return cls(*(rows.to(device) for rows in (world.question, world.written, answer, world.steps)))
@@ -149,26 +149,44 @@ class LinearReader(nn.Module):
         return self.linear(thoughts.flatten(1))[:, None].expand(-1, text.shape[1], -1)
 
 
+class Scaled(nn.Module):
+    """Vectors brought to one length."""
+
+    def __init__(self, length: Float[Tensor, ""]):
+        super().__init__()
+        self.register_buffer("length", length.clone())
+
+    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """Return x at that length."""
+        return self.length * F.normalize(x, dim=-1)
+
+
 class Thinker(nn.Module):
     """A model that thinks before it answers, with what is needed to train it that way alone.
 
     Args:
         model: is copied.
-        arm, most: how it thinks, and the most steps of a problem it is trained on. There are min(K, most) slots, with
-            c = K / slots thoughts each.
+        arm, words: how it thinks, and the words of its problems.
+        most: steps of a problem it is trained on. There are min(K, most) slots, with c = K / slots thoughts each.
+
+    Attributes:
+        project: what becomes of a final state before it is fed back. It is made as long as an embedding is on average;
+            as it leaves the last norm it is ten times as long, and what the blocks add to it would be lost.
     """
 
-    def __init__(self, model: GPT, arm: Arm, modulus: int, most: int):
+    def __init__(self, model: GPT, arm: Arm, words: Vocabulary, most: int):
         super().__init__()
         self.model, self.arm, self.most = deepcopy(model), arm, most
-        self.words, width = chains.vocabulary(modulus).number, model.positions.shape[1]
+        self.words, width = words.number, model.positions.shape[1]
         self.slots = min(arm.thoughts, most)
         if arm.thoughts % self.slots:
             raise ValueError(f"{arm.thoughts} thoughts do not share out among {self.slots} slots")
-        self.project = nn.Identity()
+        length = model.embedding.weight.detach().norm(dim=1).mean()
+        self.project = Scaled(length)
         if arm.distil:
             inner = nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
             self.project = nn.Sequential(*inner, nn.LayerNorm(width))
+            nn.init.constant_(self.project[-1].weight, length / width**0.5)
         self.reader = None
         if arm.step:
             linear = arm.reader == "linear"
