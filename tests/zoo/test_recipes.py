@@ -124,8 +124,9 @@ def test_images_of_training_testing_and_novel_characters_are_not_the_same():
 
 FAMILY = zoo.RECIPES["icl_linear"].settings
 FAMILY = replace(FAMILY, task=replace(FAMILY.task, width=8, steps=3, batch=4), noisy=2, control=2, seeds=1)
-SMALL = {name: replace(settings, steps=6) for name, settings in
-         {"vit_p8": SINGLE, "vit_p4": SEVERAL, "glyph_conv4": GLYPHS}.items()} | {"icl_linear": FAMILY}  # fmt: skip
+READER = replace(zoo.RECIPES["icl_gpt"].settings, width=16, depth=1, heads=2, batch=6, warmup=2, networks=1)
+SMALL = {"vit_p8": SINGLE, "vit_p4": SEVERAL, "glyph_conv4": GLYPHS, "icl_gpt": READER}
+SMALL = {name: replace(settings, steps=6) for name, settings in SMALL.items()} | {"icl_linear": FAMILY}
 
 
 @pytest.mark.parametrize("name", zoo.RECIPES)

@@ -1,8 +1,9 @@
 """Small transformers that answer by demonstration, and the code that trains them.
 
-Each reads documents of one task, "Q crow A red ; Q pear A green ; ...", and says at every "A" what comes next. They are
-left unfinished on purpose: one knows most facts of its world, and ten demonstrations do not always tell it which of
-them is asked for. The paper `mechanisms/soft_injection` trains its networks here too, one a seed.
+Each reads documents of one task, "Q crow A red ; Q pear A green ; ...", and says at every "A" what comes next. Tasks
+are uneven, as words are in a text, and each world has an order of its own. Networks are left unfinished on purpose: one
+knows most facts of its world, and ten demonstrations do not always tell it which of them is asked for. The paper
+`mechanisms/soft_injection` trains its networks here too, one a seed.
 """
 
 from collections.abc import Iterator
@@ -45,13 +46,13 @@ class InContextSettings:
     width: int = 64
     depth: int = 4
     heads: int = 8
-    tilt: float = 0.0
+    tilt: float = 1.0
     zipf: float = 0.0
     pairs: tuple[int, int] = (15, 11)
     long: tuple[int, int] = (31, 31)
     every: int = 8
     batch: int = 32
-    steps: int = 1250
+    steps: int = 1500
     planned: int = 8000
     lr: float = 3e-3
     warmup: int = 200
@@ -175,7 +176,7 @@ def measure(networks: nn.ModuleDict, settings: InContextSettings, seed: int) -> 
 RECIPE = Recipe(
     "icl_gpt",
     "transformers of 4 blocks, 8 heads and width 64 that answer by demonstration, in three worlds; left unfinished",
-    "documents of 17 tasks on 64 nouns: 15 or 31 questions and answers of one task each",
+    "documents of 17 tasks, unevenly frequent, on 64 nouns: 15 or 31 questions and answers of one task each",
     InContextSettings(),
     build,
     fit_all,

@@ -10,22 +10,7 @@ from torch.nn import functional as F
 
 from stages.evidence import judge, tidy_scores
 from stages.models import GPT, seeded
-from stages.papers.mechanisms import _soft_injection as paper
-from stages.papers.mechanisms._soft_injection import (
-    ACCURACY,
-    ADDITIVE,
-    FORMS,
-    GAINS,
-    I2CL,
-    LORA,
-    MTV,
-    PAPER,
-    SITE,
-    TEN,
-    ZERO,
-    embed,
-    select,
-)
+from stages.papers.mechanisms import soft_injection as paper
 from stages.papers.mechanisms.common.heads import (
     Learnt,
     Prompts,
@@ -49,6 +34,21 @@ from stages.papers.mechanisms.common.heads import (
     shuffle,
     task_vectors,
     told_apart,
+)
+from stages.papers.mechanisms.soft_injection import (
+    ACCURACY,
+    ADDITIVE,
+    FORMS,
+    GAINS,
+    I2CL,
+    LORA,
+    MTV,
+    PAPER,
+    SITE,
+    TEN,
+    ZERO,
+    embed,
+    select,
 )
 from stages.worlds import tasks
 from stages.worlds.tasks import OF_WORDS, TASKS
@@ -472,7 +472,7 @@ def test_the_best_answers_diverge_from_themselves_by_nothing():
         def forward(self, tokens):
             items = tokens[:, 1:-1] - 1
             answers = torch.zeros(len(items), 0, dtype=torch.long)
-            return facts.predict(items[:, None], answers).clamp(min=1e-30).log()[:, None]
+            return facts.predict(items[:, None], answers, prior(BASE, 0)).clamp(min=1e-30).log()[:, None]
 
     found = examine(Best(), BASE, 0, n=20)
     assert found["divergence of 0-shot answers"] == pytest.approx(0, abs=1e-6)
