@@ -128,8 +128,7 @@ def sample(
         raise ValueError(f"tellings are 'familiar' or 'new', not {tellings!r}")
     if not 1 <= largest <= len(SPELLED):
         raise ValueError(f"{largest=}: numbers to add are at most 1 to {len(SPELLED)}")
-    if modulus <= max(largest, *FACTORS) or math.gcd(modulus, 6) > 1:
-        above = max(largest, *FACTORS)
+    if modulus <= (above := max(largest, *FACTORS)) or math.gcd(modulus, 6) > 1:
         raise ValueError(f"the modulus is {modulus}; choose one above {above} that neither 2 nor 3 divides, such as 19")
 
     def uniform(name: str, *shape: int) -> Float[Tensor, "n ..."]:
