@@ -6,51 +6,54 @@ Wei, Liu, Zang, Dong, Cao, Wang, Qiu & Lin, "SIM-CoT: Supervised Implicit Chain-
 during training alone, that has to write step k from vector k; its gradient goes through the vector into the model.
 
 What differs from the paper: a transformer of width 64, trained here, on chains of sums told in words, in place of GPT-2
-and Llama on GSM8k-Aug. All arms, those without steps too, start from the model that was trained on written steps.
+and Llama on GSM8k-Aug. Arms part after the second of Coconut's stages and not after the last, at which Coconut fails
+here, and from which neither it nor SIM-CoT recovers. Those without a curriculum start from the model of written steps.
 A thought is brought to the length of an embedding before it is fed back (in the paper it is not, and in these models it
 would be ten times as long); CODI projects it as well.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from stages import zoo
 from stages.evidence import Claim, Outcome, Paper, in_setting
-from stages.models import GPT, seeded
-from stages.papers.mechanisms.common.thoughts import (
-    DISTANCE,
-    RANK,
-    Arm,
-    Decoder,
-    Problems,
-    Thinker,
-    decode,
-    gap,
-    geometry,
-    probe,
-    step_loss,
-)
-from stages.seeding import rng, torch_rng
-from stages.training import cosine, fit, optimiser, pick_device
+from stages.papers.mechanisms.common.thoughts import DISTANCE, RANK, gap, geometry, probe
+from stages.training import fit, optimiser, pick_device
 from stages.worlds import chains
-from stages.worlds.vocabulary import PAD, Vocabulary
+from stages.zoo.chain_thinkers import (
+    COCONUT,
+    COT,
+    SHIPPED,
+    SIM,
+    STOP,
+    TRAINING,
+    Training,
+    accuracy,
+    batches,
+    learn_first_thoughts,
+    learn_on,
+    learn_steps,
+    make_thinker,
+    train,
+)
+from stages.zoo.thoughts import Arm, Decoder, Problems, Thinker, decode, step_loss
 
 # ------------------------------------------------------------------------------------------------------ the claims
 
 _CONTROL = "not found; the control is ours"
 _GEOMETRY = "mean distance 4.21 in a failed model, 32.81 with step supervision"
 
-COCONUT, SIM, WALL, REPLAY = "Coconut", "SIM-CoT", "Coconut, equal time", "Coconut, step-text replay"
-STOP, SHUFFLED, FOREIGN = "SIM-CoT, stop-gradient", "SIM-CoT, steps shuffled", "SIM-CoT, another problem's steps"
-LINEAR, BLIND = "SIM-CoT, linear read-out", "decoder given a zero vector"
-NO_COT, PAUSE, COT, CODI, CODI_SIM = "no CoT", "pause tokens", "explicit CoT", "CODI", "CODI + SIM"
-CURRICULUM, RUNS = "Coconut, curriculum alone", "all runs"
+WALL, REPLAY = "Coconut, equal time", "Coconut, step-text replay"
+SHUFFLED, FOREIGN = "SIM-CoT, steps shuffled", "SIM-CoT, another problem's steps"
+BLIND, RUNS = "decoder given a zero vector", "all runs"
+NO_COT, PAUSE, CODI, CODI_SIM = "no CoT", "pause tokens", "CODI", "CODI + SIM"
 ACCURACY, OOD, TOKENS = "accuracy", "accuracy, out of distribution", "tokens generated"
 SLOPE, WORST = "accuracy gained by doubling K", "accuracy at the worst K"
 VALUE, OPERATOR, CORRELATION = "value probe", "operator probe", "rank correlation of distance and accuracy"
@@ -100,25 +103,18 @@ CLAIMS = (
 
 # -------------------------------------------------------------------------------------------------- the experiment
 
-SHIFTS = ("one step more", "new tellings", "one distractor more")
+SHIFTS = ("one step fewer", "one step more", "new tellings", "one distractor")
 ARMS = {
     NO_COT: Arm("none"),
     PAUSE: Arm("pauses"),
     COT: Arm("steps"),
-    CURRICULUM: Arm(longer=0.0),
-    COCONUT: Arm(),
-    WALL: Arm(longer=None),
+    WALL: Arm(longer=True),
     REPLAY: Arm(replay=0.2),
-    SIM: Arm(step=1.0),
-    STOP: Arm(step=1.0, stop=True),
     SHUFFLED: Arm(step=1.0, targets="shuffled"),
     FOREIGN: Arm(step=1.0, targets="foreign"),
-    LINEAR: Arm(step=1.0, reader="linear"),
-    f"{SIM}, λ = 0.1": Arm(step=0.1),
-    f"{SIM}, λ = 3": Arm(step=3.0),
     CODI: Arm(distil=True),
     CODI_SIM: Arm(distil=True, step=1.0),
-}
+} | SHIPPED
 
 
 def with_thoughts(method: str, thoughts: int, headline: int) -> str:
@@ -131,47 +127,24 @@ class Settings:
     """What a profile fixes.
 
     Attributes:
+        training: problems, network, and how it learns.
         arms: to be compared at the headline's K, names from `ARMS`.
         thoughts, sweep: the headline's K, and all K at which Coconut and SIM-CoT are compared.
-        steps, distractors, modulus, largest: of the problems to train on.
-        pool, test, probes: problems to draw batches from, to test on for each number of steps and each other
-            distribution, and to fit probes to.
-        width, depth, heads: of the network.
-        batch, learn, curriculum, further: problems in an update; updates on written steps, of a curriculum, and after.
-        rate, later: Adam's learning rate on written steps, and in everything after.
+        shipped: whether the networks come from the zoo; then only its arms can be asked for.
+        test, probes: problems to test on for each number of steps and each other distribution, and to fit probes to.
+        blind: updates of the decoder that is given zeros.
         slower: how many updates of Coconut take as long as one of SIM-CoT, as `time_updates` measures it.
     """
 
+    training: Training = TRAINING
     arms: tuple[str, ...] = tuple(ARMS)
     thoughts: int = 4
     sweep: tuple[int, ...] = (2, 4, 8)
-    steps: tuple[int, int] = (2, 4)
-    distractors: tuple[int, int] = (0, 0)
-    modulus: int = 5
-    largest: int = 2
-    pool: int = 30_000
+    shipped: bool = False
     test: int = 300
     probes: int = 1000
-    width: int = 64
-    depth: int = 2
-    heads: int = 4
-    batch: int = 64
-    learn: int = 700
-    curriculum: int = 1200
-    further: int = 900
-    rate: float = 3e-3
-    later: float = 3e-3
+    blind: int = 300
     slower: float = 1.8
-
-    def draw(self, seed: int, name: str, n: int, **options) -> chains.Chains:
-        """Draw problems as in training, but for `options`."""
-        usual = {"steps": self.steps, "distractors": self.distractors, "modulus": self.modulus, "largest": self.largest}
-        return chains.sample(n, seed, plain=True, stream=("sim-cot", name), **{**usual, **options})
-
-    @property
-    def words(self) -> Vocabulary:
-        """What problems are written in."""
-        return chains.vocabulary(self.modulus, plain=True)
 
     def methods(self) -> dict[str, Arm]:
         """Return all arms by name, those of the sweep last."""
@@ -181,17 +154,6 @@ class Settings:
             for k in self.sweep if k != self.thoughts
         }  # fmt: skip
         return {name: replace(ARMS[name], thoughts=self.thoughts) for name in self.arms} | many
-
-    @property
-    def length(self) -> int:
-        """The most tokens that a question of one step and one distractor more, its steps and thoughts may take."""
-        sentences = self.steps[1] + self.distractors[1] + 4
-        return chains.WIDTH * sentences + 7 * (self.steps[1] + 1) + max(*self.sweep, self.thoughts) + 6
-
-    def updates(self, arm: Arm) -> int:
-        """Return the updates of an arm after the model of written steps, or after its curriculum if it has one."""
-        updates = self.further * (self.slower if arm.longer is None else arm.longer)
-        return round(updates) + (0 if arm.curriculum else self.curriculum)
 
 
 @dataclass(frozen=True)
@@ -205,89 +167,50 @@ class World:
     @classmethod
     def of(cls, settings: Settings, seed: int) -> "World":
         """Draw them; the names of what is out of distribution are `SHIFTS`."""
-        fewest, most = settings.steps
+        how = settings.training
+        fewest, most = how.steps
         kinds = {f"{k} steps": {"steps": k} for k in range(fewest, most + 1)}
-        others = settings.distractors[1] + 1
-        kinds |= dict(zip(SHIFTS, ({"steps": most + 1}, {"tellings": "new"}, {"distractors": others}), strict=True))
-        tests = {name: Problems.of(settings.draw(seed, name, settings.test, **kind)) for name, kind in kinds.items()}
-        probes = tuple(settings.draw(seed, name, settings.probes, steps=most) for name in ("to fit", "to test"))
-        return cls(Problems.of(settings.draw(seed, "train", settings.pool)), tests, probes)
+        others = {"steps": fewest - 1}, {"steps": most + 1}, {"tellings": "new"}, {"distractors": 1}
+        kinds |= dict(zip(SHIFTS, others, strict=True))
+        tests = {name: Problems.of(how.draw(seed, name, settings.test, **kind)) for name, kind in kinds.items()}
+        probes = tuple(how.draw(seed, name, settings.probes, steps=most) for name in ("to fit", "to test"))
+        return cls(Problems.of(how.draw(seed, "train", how.pool)), tests, probes)
 
 
-def batches(
-    problems: Problems, updates: int, batch: int, seed: int, *names: str | int, group: int = 8
-) -> Int[Tensor, "updates batch"]:
-    """Draw problems with repeats, those of like length together: of `group` batches, in random order, at a time.
-
-    Problems of 2 to 4 steps in one batch would spend a quarter of the time on pads. More updates only add to the end.
+def learn_all(settings: Settings, world: World, seed: int) -> Iterator[tuple[str, Thinker]]:
+    """Train, or load, the model of each arm; those of one K go on from the same first thoughts, the others from the
+    model of written steps.
     """
-    length, rows = (problems.question != PAD).sum(1) + problems.steps.shape[2] * problems.count, []
-    for g in range(-(-updates // group)):
-        chance = rng(seed, "sim-cot", "batches", *names, g)
-        some = torch.from_numpy(chance.integers(len(problems), size=group * batch))
-        some = some[length[some].argsort(stable=True)].view(group, batch)
-        rows.append(some[torch.from_numpy(chance.permutation(group))])
-    return torch.cat(rows)[:updates]
-
-
-def train(
-    thinker: Thinker, world: World, settings: Settings, seed: int, phase: str, stages: Iterable[int], updates: int
-):
-    """Train a model through stages with `updates` each; the optimiser starts anew in each, as Coconut's does.
-
-    All arms see the same problems in the same order within a phase, those with more updates go on from there.
-    """
-    rate = settings.rate if phase == "steps" else settings.later
-    for stage in stages if updates else ():
-        order = batches(world.pool, updates, settings.batch, seed, phase, stage)
-        chance = torch_rng(seed, "sim-cot", "targets", phase, stage)
-        adam = optimiser(thinker.parameters(), "adamw", rate, weight_decay=0.01)
-
-        def loss(i: int, stage: int = stage, order: Tensor = order, chance: torch.Generator = chance) -> Tensor:
-            return thinker.loss(world.pool.take(order[i]), stage, chance)
-
-        fit(loss, updates, adam, schedule=cosine(updates, updates // 20, 0.1))
-
-
-def make_thinker(settings: Settings, model: GPT, arm: Arm, seed: int) -> Thinker:
-    """Make the model of an arm from what it starts from."""
-    with seeded(seed, "sim-cot", "thinker"):
-        return Thinker(model, arm, settings.words, settings.steps[1]).to(pick_device())
-
-
-def learn_steps(settings: Settings, world: World, seed: int) -> GPT:
-    """Train a new model on written steps; the marks it has not met start as "<", as released for Coconut."""
-    words = settings.words
-    with seeded(seed, "sim-cot", "model"):
-        model = GPT(len(words), settings.width, settings.depth, settings.heads, settings.length)
-    thinker = make_thinker(settings, model, Arm("steps", settings.thoughts), seed)
-    train(thinker, world, settings, seed, "steps", [0], settings.learn)
-    marks = [words.number[mark] for mark in ("<thought>", "</thought>", "<pause>")]
-    with torch.no_grad():
-        thinker.model.embedding.weight[marks] = thinker.model.embedding.weight[words.number["<"]].clone()
-    return thinker.model
-
-
-def learn_curriculum(settings: Settings, world: World, model: GPT, thoughts: int, seed: int) -> GPT:
-    """Replace written steps by thoughts, one slot a stage; every K takes as many updates in all."""
-    thinker = make_thinker(settings, model, Arm(thoughts=thoughts), seed)
-    stages = range(1, thinker.last + 1)
-    train(thinker, world, settings, seed, "curriculum", stages, settings.curriculum // len(stages))
-    return thinker.model
+    how, starts = settings.training, {}
+    if settings.shipped:
+        networks = zoo.load("chain_thinkers")
+        for name in settings.arms:
+            yield name, networks[str(seed % len(networks))][name].to(pick_device())
+        return
+    written = learn_steps(how, world.pool, seed)
+    for name, arm in settings.methods().items():
+        if arm.curriculum and arm.thoughts not in starts:
+            starts[arm.thoughts] = learn_first_thoughts(how, world.pool, written, arm.thoughts, seed)
+        if arm.thinking == "steps":  # it can do all there is to do
+            yield name, make_thinker(how, written, arm, seed)
+        else:
+            start = starts[arm.thoughts] if arm.curriculum else written
+            updates = round(how.further * (settings.slower if arm.longer else 1))
+            yield name, learn_on(how, world.pool, start, arm, seed, updates)
 
 
 def learn_blind(settings: Settings, world: World, thinker: Thinker, seed: int) -> Decoder:
     """Train a decoder that is given zeros in the thoughts' place: what it can do it knows of steps in general."""
-    decoder = Decoder(thinker.model)
+    how, decoder = settings.training, Decoder(thinker.model).requires_grad_()
     own = [p for p in decoder.parameters() if p is not decoder.model.embedding.weight]
-    order = batches(world.pool, settings.further, settings.batch, seed, "blind")
+    order = batches(world.pool, settings.blind, how.batch, seed, "blind")
 
     def loss(i: int) -> Tensor:
         slot = i % thinker.slots
         targets = world.pool.take(order[i]).slots(thinker.slots)[:, slot : slot + 1]
         return step_loss(decoder, nothing(thinker, len(targets), 1), targets)
 
-    fit(loss, settings.further, optimiser(own, "adamw", settings.later, weight_decay=0.01))
+    fit(loss, settings.blind, optimiser(own, "adamw", how.later, weight_decay=0.01))
     return decoder
 
 
@@ -298,37 +221,29 @@ def nothing(thinker: Thinker, n: int, slots: int) -> Float[Tensor, "n thoughts w
 
 
 def run(settings: Settings, seed: int) -> Outcome:
-    """Train the model of written steps, the curricula that arms need, then each arm from there, for one seed."""
-    outcome, world, starts = Outcome(), World.of(settings, seed), {}
-    base = learn_steps(settings, world, seed)
-    for name, arm in settings.methods().items():
-        if arm.curriculum and arm.thoughts not in starts:
-            starts[arm.thoughts] = learn_curriculum(settings, world, base, arm.thoughts, seed)
-        thinker = make_thinker(settings, starts[arm.thoughts] if arm.curriculum else base, arm, seed)
-        train(thinker, world, settings, seed, "further", [thinker.last], settings.updates(arm))
+    """Train or load all arms of a seed, and judge each by its answers and by what its thoughts hold."""
+    outcome, world = Outcome(), World.of(settings, seed)
+    for name, thinker in learn_all(settings, world, seed):
         outcome.exhibits[name] = thinker
         judge(outcome, name, thinker, world)
         if name == SIM:
-            score_decoded(outcome, BLIND, thinker, world, learn_blind(settings, world, thinker, seed), blind=True)
+            score_decoded(outcome, BLIND, thinker, world, learn_blind(settings, world, thinker, seed))
     compare(outcome, settings)
     return outcome
 
 
 def judge(outcome: Outcome, name: str, thinker: Thinker, world: World) -> None:
     """Score an arm by its answers, and by its thoughts if it has any."""
-    found = {kind: thinker.solve(test) for kind, test in world.tests.items()}
-    right = {
-        kind: 100 * (answer == world.tests[kind].answer[:, 1]).double().mean() for kind, (answer, *_) in found.items()
-    }
-    usual = [kind for kind in found if kind not in SHIFTS]
+    usual = [kind for kind in world.tests if kind not in SHIFTS]
+    right = {kind: accuracy(thinker, test) for kind, test in world.tests.items()}
     for kind, share in right.items():
         outcome.score(name, in_setting(ACCURACY, kind), share)
-    outcome.score(name, ACCURACY, torch.stack([right[kind] for kind in usual]).mean())
-    outcome.score(name, OOD, torch.stack([right[kind] for kind in SHIFTS]).mean())
-    outcome.score(name, TOKENS, torch.cat([found[kind][1] for kind in usual]).double().mean())
+    outcome.score(name, ACCURACY, np.mean([right[kind] for kind in usual]))
+    outcome.score(name, OOD, np.mean([right[kind] for kind in SHIFTS]))
+    outcome.score(name, TOKENS, torch.cat([thinker.solve(world.tests[kind])[1] for kind in usual]).double().mean())
     if thinker.arm.thinking == "thoughts":
         score_thoughts(outcome, name, thinker, world)
-    if isinstance(thinker.reader, Decoder):
+    if thinker.reader is not None:
         score_decoded(outcome, name, thinker, world, thinker.reader)
 
 
@@ -347,16 +262,15 @@ def score_thoughts(outcome: Outcome, name: str, thinker: Thinker, world: World) 
         outcome.curve(name, metric, range(1, slots + 1), shares)
 
 
-def score_decoded(
-    outcome: Outcome, name: str, thinker: Thinker, world: World, decoder: Decoder, blind: bool = False
-) -> None:
+def score_decoded(outcome: Outcome, name: str, thinker: Thinker, world: World, decoder: Decoder) -> None:
     """Score a decoder by the steps it writes, exactly as they should be, and by what they tell of the answer."""
     parts = []
     for kind, test in world.tests.items():
         if kind in SHIFTS:
             continue
         answer, _, thoughts = thinker.solve(test)
-        read, truth = nothing(thinker, len(test), thinker.slots) if blind else thoughts, test.slots(thinker.slots)
+        read = nothing(thinker, len(test), thinker.slots) if decoder is not thinker.reader else thoughts
+        truth = test.slots(thinker.slots)
         made = decode(decoder, read, thinker.slots, truth.shape[2], thinker.words["<end>"])
         there = torch.arange(thinker.slots, device=truth.device) < test.count[:, None]
         parts.append(((made == truth).all(2), answer == test.answer[:, 1], there))
@@ -381,14 +295,15 @@ def compare(outcome: Outcome, settings: Settings) -> None:
 
 
 def time_updates(settings: Settings, seed: int, updates: int = 20) -> float:
-    """Measure how many updates of Coconut take as long as one of SIM-CoT, from untrained models."""
-    world, seconds = World.of(settings, seed), []
-    base = learn_steps(replace(settings, learn=0), world, seed)
+    """Measure how many updates of Coconut take as long as one of SIM-CoT, from untrained models in the last stage."""
+    how, seconds = replace(settings.training, written=0), []
+    pool = Problems.of(how.draw(seed, "train", how.pool))
+    base = learn_steps(how, pool, seed)
     for name in (COCONUT, SIM):
-        thinker = make_thinker(settings, base, replace(ARMS[name], thoughts=settings.thoughts), seed)
+        thinker = make_thinker(how, base, replace(ARMS[name], thoughts=settings.thoughts), seed)
         for n in (3, updates):  # the first to warm up
             start = perf_counter()
-            train(thinker, world, settings, seed, "further", [thinker.last], n)
+            train(thinker, pool, how, seed, "further", {thinker.last: n}, how.later)
         seconds.append(perf_counter() - start)
     return seconds[1] / seconds[0]
 
@@ -401,7 +316,7 @@ PAPER = Paper(
     bibkey="wei2026simcot",
     claims=CLAIMS,
     profiles={
-        "quick": Settings(arms=(COCONUT, SIM, STOP), sweep=(4,), test=100, probes=300, further=80),
+        "quick": Settings(arms=(COT, COCONUT, SIM, STOP), sweep=(4,), shipped=True, probes=300, blind=80),
         "full": Settings(),
     },
     run=run,
