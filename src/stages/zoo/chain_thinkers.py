@@ -99,6 +99,8 @@ def train(
     All arms see the same problems in the same order within a phase, those with more updates go on from there.
     """
     for stage, updates in stages.items():
+        if not updates:
+            continue
         order = batches(pool, updates, how.batch, seed, phase, stage)
         chance = torch_rng(seed, "sim-cot", "targets", phase, stage)
         adam = optimiser(thinker.parameters(), "adamw", rate, weight_decay=0.01)

@@ -56,3 +56,7 @@ def test_only_the_control_of_time_gets_other_updates(monkeypatch):
     wall = str(replace(ARMS[paper.WALL], thoughts=full.thoughts))
     assert seen.pop(wall) == round(full.training.further * full.slower)
     assert set(seen.values()) == {full.training.further}
+
+
+def test_updates_with_a_decoder_take_longer():
+    assert 1 < paper.time_updates(replace(TINY, training=replace(TINY.training, batch=64)), 0, 10) < 10
