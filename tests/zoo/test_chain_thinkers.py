@@ -92,7 +92,7 @@ def test_decoded_steps_are_right_only_if_every_word_is(pool, monkeypatch):
     wrong = truth.clone()
     wrong[0, 1, 2] += 1
     monkeypatch.setattr(zoo, "decode", lambda *_: wrong)
-    found = zoo.decoded(thinker, pool)
+    found = zoo.decoded(thinker.reader, thinker, pool, thinker.solve(pool)[2])
     assert (~found).nonzero().tolist() == [[0, 1]]
 
 
@@ -102,3 +102,21 @@ def test_problems_and_thoughts_fit_the_positions():
     problems = Problems.of(longest)
     tokens = problems.question.shape[1] + TRAINING.room + 2 + problems.text().shape[1]
     assert tokens <= TRAINING.length
+
+
+def test_the_recipe_trains_what_the_paper_would_and_can_be_measured():
+    how = replace(TINY, steps=(2, 4), seeds=2)
+    networks = zoo.build(how)
+    zoo.fit_all(networks, how, 0)
+    pool = Problems.of(how.draw(1, "train", how.pool))
+    written = zoo.learn_steps(how, pool, 1)
+    start = zoo.learn_first_thoughts(how, pool, written, 4, 1)
+    expected = zoo.learn_on(how, pool, start, zoo.SHIPPED[zoo.SIM], 1).state_dict()
+    found = networks["1"][zoo.SIM].state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+    measured = zoo.measure(networks, how, 0)
+    assert set(measured) == {f"{name}: accuracy" for name in (zoo.COT, *zoo.SHIPPED)} | {
+        f"{name}: decoded steps" for name in (zoo.SIM, zoo.STOP)
+    }
+    assert all(0 <= value <= 100 for value in measured.values())

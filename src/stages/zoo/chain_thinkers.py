@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from stages.models import GPT, seeded
@@ -19,7 +19,7 @@ from stages.training import cosine, fit, optimiser, pick_device
 from stages.worlds import chains
 from stages.worlds.vocabulary import PAD, Vocabulary
 from stages.zoo.recipe import Recipe
-from stages.zoo.thoughts import Arm, Problems, Thinker, decode
+from stages.zoo.thoughts import Arm, Decoder, Problems, Thinker, decode
 
 COT, COCONUT, SIM, STOP = "explicit CoT", "Coconut", "SIM-CoT", "SIM-CoT, stop-gradient"
 SHIPPED = {COCONUT: Arm(), SIM: Arm(step=1.0), STOP: Arm(step=1.0, stop=True)}
@@ -156,15 +156,17 @@ def learn_on(how: Training, pool: Problems, model: GPT, arm: Arm, seed: int, upd
     return thinker
 
 
-def accuracy(thinker: Thinker, problems: Problems) -> float:
-    """Return in % how often an answer is right."""
-    return 100 * (thinker.solve(problems)[0] == problems.answer[:, 1]).double().mean().item()
+def accuracy(answers: Int[Tensor, " n"], problems: Problems) -> float:
+    """Return in % how often answers, as a `Thinker` gives them, are right."""
+    return 100 * (answers == problems.answer[:, 1]).double().mean().item()
 
 
-def decoded(thinker: Thinker, problems: Problems) -> Bool[Tensor, "n slots"]:
-    """Return which steps a model's own decoder writes exactly as they should be."""
+def decoded(
+    decoder: Decoder, thinker: Thinker, problems: Problems, thoughts: Float[Tensor, "n thoughts width"]
+) -> Bool[Tensor, "n slots"]:
+    """Return which steps a decoder writes exactly as they should be, from what it is given as a model's thoughts."""
     truth = problems.slots(thinker.slots)
-    made = decode(thinker.reader, thinker.solve(problems)[2], thinker.slots, truth.shape[2], thinker.words["<end>"])
+    made = decode(decoder, thoughts, thinker.slots, truth.shape[2], thinker.words["<end>"])
     return (made == truth).all(2)
 
 
@@ -172,10 +174,12 @@ def build(how: Training) -> nn.ModuleDict:
     """Make the networks of the zoo: for each seed, which is their key, the model of written steps and one of each arm
     that is shipped.
     """
-    groups = ({COT: Arm("steps")} | SHIPPED for _ in range(how.seeds))
-    return nn.ModuleDict({str(seed): nn.ModuleDict({
-        name: Thinker(make_gpt(how), arm, how.words, how.steps[1]) for name, arm in group.items()
-    }) for seed, group in enumerate(groups)})  # fmt: skip
+    networks = nn.ModuleDict()
+    for seed in range(how.seeds):
+        arms = {COT: Arm("steps")} | SHIPPED
+        group = {name: Thinker(make_gpt(how), arm, how.words, how.steps[1]) for name, arm in arms.items()}
+        networks[str(seed)] = nn.ModuleDict(group)
+    return networks
 
 
 def fit_all(networks: nn.ModuleDict, how: Training, seed: int) -> None:
@@ -193,14 +197,14 @@ def fit_all(networks: nn.ModuleDict, how: Training, seed: int) -> None:
 def measure(networks: nn.ModuleDict, how: Training, seed: int) -> dict[str, float]:
     """Measure in % how often answers are right, and the steps that are decoded from thoughts; mean over networks."""
     problems, found = Problems.of(how.draw(seed, "zoo", 500)), {}
-    for name in next(iter(networks.values())):
-        arms = [group[name] for group in networks.values()]
-        found[f"{name}: accuracy"] = sum(accuracy(arm, problems) for arm in arms) / len(arms)
-        if arms[0].reader is not None:
-            found[f"{name}: decoded steps"] = sum(100 * decoded(arm, problems).mean().item() for arm in arms) / len(
-                arms
-            )
-    return found
+    for group in networks.values():
+        for name, thinker in group.items():
+            answers, _, thoughts = thinker.solve(problems)
+            found.setdefault(f"{name}: accuracy", []).append(accuracy(answers, problems))
+            if thinker.reader is not None:
+                right = decoded(thinker.reader, thinker, problems, thoughts)
+                found.setdefault(f"{name}: decoded steps", []).append(100 * right.double().mean().item())
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 TRAINING = Training()

@@ -37,13 +37,14 @@ from stages.zoo.chain_thinkers import (
     Training,
     accuracy,
     batches,
+    decoded,
     learn_first_thoughts,
     learn_on,
     learn_steps,
     make_thinker,
     train,
 )
-from stages.zoo.thoughts import Arm, Decoder, Problems, Thinker, decode, step_loss
+from stages.zoo.thoughts import Arm, Decoder, Problems, Thinker, step_loss
 
 # ------------------------------------------------------------------------------------------------------ the claims
 
@@ -181,12 +182,12 @@ def learn_all(settings: Settings, world: World, seed: int) -> Iterator[tuple[str
     """Train, or load, the model of each arm; those of one K go on from the same first thoughts, the others from the
     model of written steps.
     """
-    how, starts = settings.training, {}
     if settings.shipped:
         networks = zoo.load("chain_thinkers")
         for name in settings.arms:
             yield name, networks[str(seed % len(networks))][name].to(pick_device())
         return
+    how, starts = settings.training, {}
     written = learn_steps(how, world.pool, seed)
     for name, arm in settings.methods().items():
         if arm.curriculum and arm.thoughts not in starts:
@@ -235,12 +236,13 @@ def run(settings: Settings, seed: int) -> Outcome:
 def judge(outcome: Outcome, name: str, thinker: Thinker, world: World) -> None:
     """Score an arm by its answers, and by its thoughts if it has any."""
     usual = [kind for kind in world.tests if kind not in SHIFTS]
-    right = {kind: accuracy(thinker, test) for kind, test in world.tests.items()}
+    found = {kind: thinker.solve(test) for kind, test in world.tests.items()}
+    right = {kind: accuracy(answers, world.tests[kind]) for kind, (answers, *_) in found.items()}
     for kind, share in right.items():
         outcome.score(name, in_setting(ACCURACY, kind), share)
     outcome.score(name, ACCURACY, np.mean([right[kind] for kind in usual]))
     outcome.score(name, OOD, np.mean([right[kind] for kind in SHIFTS]))
-    outcome.score(name, TOKENS, torch.cat([thinker.solve(world.tests[kind])[1] for kind in usual]).double().mean())
+    outcome.score(name, TOKENS, torch.cat([found[kind][1] for kind in usual]).double().mean())
     if thinker.arm.thinking == "thoughts":
         score_thoughts(outcome, name, thinker, world)
     if thinker.reader is not None:
@@ -270,10 +272,8 @@ def score_decoded(outcome: Outcome, name: str, thinker: Thinker, world: World, d
             continue
         answer, _, thoughts = thinker.solve(test)
         read = nothing(thinker, len(test), thinker.slots) if decoder is not thinker.reader else thoughts
-        truth = test.slots(thinker.slots)
-        made = decode(decoder, read, thinker.slots, truth.shape[2], thinker.words["<end>"])
-        there = torch.arange(thinker.slots, device=truth.device) < test.count[:, None]
-        parts.append(((made == truth).all(2), answer == test.answer[:, 1], there))
+        there = torch.arange(thinker.slots, device=test.count.device) < test.count[:, None]
+        parts.append((decoded(decoder, thinker, test, read), answer == test.answer[:, 1], there))
     right, answered, there = (torch.cat(part).double() for part in zip(*parts, strict=True))
     outcome.score(name, DECODED, 100 * (right * there).sum() / there.sum())
     outcome.score(name, GAP, gap(right, answered, there))
