@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -93,6 +94,18 @@ def test_fifteen_claims_with_long_names_do_not_overlap(claims, record):
     for row in rows:
         name, verdict = (drawn[f"{what}:{row['key']}"].get_window_extent() for what in ("name", "verdict"))
         assert 0 <= name.x0 < name.x1 < verdict.x0 < verdict.x1 <= figure.bbox.x1
+
+
+def test_a_part_of_the_claims_is_drawn_as_if_there_were_no_others(claims, live, record):
+    parts = [replace(claim, key=key) for claim, key in zip(claims, ("C1", "C1b", "C10", "C2"), strict=True)]
+    found = [
+        [replace(f, key=parts[[c.key for c in claims].index(f.key)].key) for f in group] for group in (live, record)
+    ]
+    drawn = artists(figures.forest(parts, *found, only=["C1"]))
+    alone = artists(figures.forest(parts[:2], *(group[:2] for group in found)))
+    assert drawn.keys() == alone.keys() > {"record:C1", "record:C1b", "live:C1b"}
+    with pytest.raises(ValueError, match="no claim C3; there is C1, C10, C2"):
+        figures.forest(parts, *found, only=("C1", "C3"))
 
 
 def test_wrong_rows_are_refused(claims, live, record):

@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Iterable
+from string import ascii_lowercase
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -17,7 +18,12 @@ LINE, BARS = 0.165, 0.39  # inches: a line of a claim's name, and the strip belo
 
 
 def forest(
-    claims: Iterable | None = None, live: Iterable | None = None, record: Any = None, *, title: str | None = None
+    claims: Iterable | None = None,
+    live: Iterable | None = None,
+    record: Any = None,
+    *,
+    only: Iterable[str] | None = None,
+    title: str | None = None,
 ) -> Figure:
     """Draw each claim's effect with its 95 % interval; positive favours the claim.
 
@@ -30,14 +36,20 @@ def forest(
         claims: each a `Claim` or a row of a record; the record's own by default.
         live: the findings of a run just made.
         record: a record, or its list of claims.
+        only: draw a part of the claims: "C1" stands for C1, C1a, C1b, and so on. All of them by default.
 
     Returns:
         The figure, as high as its claims need; `show` displays it.
 
     Raises:
-        ValueError: there are no claims, no findings, or findings of no claim.
+        ValueError: there are no claims, no findings, or findings of no claim; or `only` names one that there is not.
     """
     rows = match(claims, live, record)
+    if only is not None:
+        kept, there = set(only), {row.key.rstrip(ascii_lowercase) for row in rows}
+        if missing := kept - there:
+            raise ValueError(f"no claim {', '.join(sorted(missing))}; there is {', '.join(sorted(there))}")
+        rows = [row for row in rows if row.key.rstrip(ascii_lowercase) in kept]
     if all(row.live is None and row.record is None for row in rows):
         raise ValueError("none of the claims was measured: pass live findings or a record")
     groups = [[row for row in rows if row.metric == metric] for metric in dict.fromkeys(row.metric for row in rows)]

@@ -2,11 +2,12 @@
 
 import difflib
 
-from stages.zoo import in_context, in_context_tasks, pictures
+from stages.zoo import chain_thinkers, in_context, in_context_tasks, pictures
 from stages.zoo.recipe import Recipe
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (*pictures.RECIPES, in_context.RECIPE, in_context_tasks.RECIPE)
+    recipe.name: recipe
+    for recipe in (*pictures.RECIPES, in_context.RECIPE, in_context_tasks.RECIPE, chain_thinkers.RECIPE)
 }
 
 

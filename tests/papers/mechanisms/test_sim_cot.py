@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from stages.evidence import judge, tidy_scores
-from stages.papers.mechanisms import _sim_cot as paper
-from stages.papers.mechanisms._sim_cot import ARMS, COCONUT, PAPER, SIM, STOP, Settings, World
+from stages.papers.mechanisms import sim_cot as paper
+from stages.papers.mechanisms.sim_cot import ARMS, COCONUT, PAPER, SIM, STOP, Settings, World
 from stages.zoo.chain_thinkers import Training
 
 TINY = Settings(
