@@ -1,4 +1,6 @@
-"""Learning in Stages: forty papers on staged learning, each small enough to run, test and read on a laptop."""
+"""Learning in Stages: forty papers on staged learning, each small enough to run, test
+and read on a laptop.
+"""
 
 from importlib.metadata import PackageNotFoundError, version
 

@@ -1,4 +1,6 @@
-"""The command `stages`: run papers, list them, show the verdicts, and train the base models."""
+"""The command `stages`: run papers, list them, show the verdicts, and train the base
+models.
+"""
 
 import json
 import re
@@ -8,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-# What computes is imported inside the commands, so that `stages --help` and a mistyped option are answered at once.
+# What computes is imported inside the commands, so that `stages --help` and a mistyped
+# option are answered at once.
 
 app = typer.Typer(
     help="Learning in Stages: run the book's papers and see what holds.",
@@ -16,9 +19,16 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-base_models = typer.Typer(help="The base models that papers start from.", rich_markup_mode=None)
+base_models = typer.Typer(
+    help="The base models that papers start from.", rich_markup_mode=None
+)
 app.add_typer(base_models, name="zoo")
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on stdout.")]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON document, and nothing else, on stdout."
+    ),
+]
 
 
 class BadInput(Exception):
@@ -26,7 +36,9 @@ class BadInput(Exception):
 
 
 def main() -> None:
-    """Run the command; whatever goes wrong is one line on stderr. Exits 2 for bad input, 1 for a failure."""
+    """Run the command; whatever goes wrong is one line on stderr. Exits 2 for bad
+    input, 1 for a failure.
+    """
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
         if status == 130:  # typer's answer to Ctrl-C
@@ -35,7 +47,9 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _fail("stopped; there was nothing to lose", 130)
     except Exception as error:
-        if hasattr(error, "format_message"):  # typer's own: an unknown option, a value of the wrong kind
+        if hasattr(
+            error, "format_message"
+        ):  # typer's own: an unknown option, a value of the wrong kind
             _fail(error.format_message(), error.exit_code)
         if type(error) is BadInput:
             _fail(str(error), 2)
@@ -46,19 +60,41 @@ def main() -> None:
 
 @app.command()
 def run(
-    slugs: Annotated[list[str], typer.Argument(metavar="SLUG...", help="Papers, or patterns such as 'continual/*'.")],
-    profile: Annotated[str, typer.Option(help="Settings to run: quick, full, or another the paper has.")] = "quick",
+    slugs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SLUG...", help="Papers, or patterns such as 'continual/*'."
+        ),
+    ],
+    profile: Annotated[
+        str,
+        typer.Option(help="Settings to run: quick, full, or another the paper has."),
+    ] = "quick",
     seeds: Annotated[
-        str | None, typer.Option(help="How many (10), a range (100-104), or a list (3,5). [quick: 5, others: 10]")
+        str | None,
+        typer.Option(
+            help=(
+                "How many (10), a range (100-104), or a list (3,5). [quick: 5,"
+                " others: 10]"
+            )
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where records go.")] = Path("evidence"),
-    jobs: Annotated[int, typer.Option(min=1, help="Processes, of one thread each; 1 is this one.")] = 1,
-    ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster to run on, or 'auto'.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where records go.")] = Path(
+        "evidence"
+    ),
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Processes, of one thread each; 1 is this one.")
+    ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="A Ray cluster to run on, or 'auto'."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Run papers over seeds and record the results.
 
-    Each seed is written when it is ready: a run that was stopped, started again, goes on where it was.
+    Each seed is written when it is ready: a run that was stopped, started again, goes
+    on where it was.
     """
     chosen_seeds = None if seeds is None else parse_seeds(seeds)
     if ray and jobs > 1:
@@ -81,7 +117,11 @@ def run(
             failed = True
             continue
         except KeyboardInterrupt as stop:  # typer would lose the message
-            _fail(str(stop) or f"{paper.slug} was stopped; what was computed before is kept", 130)
+            _fail(
+                str(stop)
+                or f"{paper.slug} was stopped; what was computed before is kept",
+                130,
+            )
         done.append(_summary(record, record_path(out, paper.slug, profile)))
         if not as_json:
             print(_report(done[-1]), flush=True)
@@ -112,7 +152,10 @@ def list_papers(as_json: AsJson = False) -> None:
     width = max((len(row["slug"]) for row in rows), default=0)
     for row in rows:
         state = "recorded" if row["recorded"] else "no record"
-        print(f"{row['slug']:<{width}}  {row['year']}  {row['claims']} claims  {state:<9}  {row['title']}")
+        print(
+            f"{row['slug']:<{width}}  {row['year']}  {row['claims']} claims  {state:<9}"
+            f"  {row['title']}"
+        )
 
 
 @app.command()
@@ -122,13 +165,22 @@ def scoreboard(as_json: AsJson = False) -> None:
 
     records = list(all_records())
     if as_json:
-        print(json.dumps([{"slug": r.paper, "claims": r.claims} for r in records], ensure_ascii=False, indent=1))
+        print(
+            json.dumps(
+                [{"slug": r.paper, "claims": r.claims} for r in records],
+                ensure_ascii=False,
+                indent=1,
+            )
+        )
         return
     for record in records:
         print(f"{record.paper} · {record.title} · {len(record.seeds)} seeds")
         print("\n".join(_claim_line(row) for row in record.claims))
     verdicts = [row["verdict"] for record in records for row in record.claims]
-    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("reproduced", "inconclusive", "contradicted"))
+    counts = ", ".join(
+        f"{verdicts.count(v)} {v}"
+        for v in ("reproduced", "inconclusive", "contradicted")
+    )
     print(f"{len(records)} papers, {len(verdicts)} claims: {counts}")
 
 
@@ -141,15 +193,27 @@ def list_base_models(as_json: AsJson = False) -> None:
     for name, recipe in zoo.RECIPES.items():
         facts = {} if faults[name] else zoo.card(name)
         row = {"name": name, "summary": recipe.summary, "fault": faults[name]}
-        rows.append(row | {fact: facts.get(fact) for fact in ("parameters", "bytes", "metrics", "sha256")})
+        rows.append(
+            row
+            | {
+                fact: facts.get(fact)
+                for fact in ("parameters", "bytes", "metrics", "sha256")
+            }
+        )
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=1))
         return
     width = max(map(len, zoo.RECIPES), default=0)
     for row in rows:
         print(f"{row['name']:<{width}}  {row['summary']}")
-        size = "" if row["fault"] else f"{row['parameters']:,} parameters, {row['bytes'] / 1000:,.0f} kB; "
-        metrics = ", ".join(f"{metric} {value:g}" for metric, value in (row["metrics"] or {}).items())
+        size = (
+            ""
+            if row["fault"]
+            else f"{row['parameters']:,} parameters, {row['bytes'] / 1000:,.0f} kB; "
+        )
+        metrics = ", ".join(
+            f"{metric} {value:g}" for metric, value in (row["metrics"] or {}).items()
+        )
         print(f"{'':<{width}}  {row['fault'] or size + metrics}")
 
 
@@ -160,15 +224,26 @@ def check_base_models() -> int:
 
     faults = zoo.check()
     for name, fault in faults.items():
-        print(f"error: {fault}" if fault else f"{name} is in order", file=sys.stderr if fault else sys.stdout)
+        print(
+            f"error: {fault}" if fault else f"{name} is in order",
+            file=sys.stderr if fault else sys.stdout,
+        )
     return int(any(faults.values()))
 
 
 @base_models.command("train")
 def train_base_models(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Base models; `stages zoo list` shows all.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...", help="Base models; `stages zoo list` shows all."
+        ),
+    ],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the files go. [where the package looks]")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where the files go. [where the package looks]"
+        ),
     ] = None,
 ) -> None:
     """Train base models, minutes each on two cores.
@@ -181,24 +256,36 @@ def train_base_models(
         _ask(zoo.find, name)
     for name in dict.fromkeys(names):
         card = zoo.train(name, out)
-        metrics = ", ".join(f"{metric} {value:g}" for metric, value in card["metrics"].items())
-        print(f"{name} · {card['seconds']} s · {card['bytes'] / 1000:,.0f} kB · {metrics}", flush=True)
+        metrics = ", ".join(
+            f"{metric} {value:g}" for metric, value in card["metrics"].items()
+        )
+        print(
+            f"{name} · {card['seconds']} s · {card['bytes'] / 1000:,.0f} kB ·"
+            f" {metrics}",
+            flush=True,
+        )
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Read "10" as seeds 0 to 9, "100-104" as those five, "3,5" as those two; lists may hold ranges.
+    """Read "10" as seeds 0 to 9, "100-104" as those five, "3,5" as those two; lists may
+    hold ranges.
 
     Raises:
         BadInput: it is none of these, is empty or reversed, or names a seed twice.
     """
     if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
-        raise BadInput(f"--seeds {text}: expected how many (10), a range (100-104) or a list (3,5), none below zero")
+        raise BadInput(
+            f"--seeds {text}: expected how many (10), a range (100-104) or a list"
+            " (3,5), none below zero"
+        )
     if text.isdigit():
         seeds = list(range(int(text)))
     else:
         ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
         if backwards := [part for part in ends if part[0] > part[-1]]:
-            raise BadInput(f"--seeds {text}: {backwards[0][0]}-{backwards[0][1]} runs backwards")
+            raise BadInput(
+                f"--seeds {text}: {backwards[0][0]}-{backwards[0][1]} runs backwards"
+            )
         seeds = [seed for part in ends for seed in range(part[0], part[-1] + 1)]
     if not seeds:
         raise BadInput(f"--seeds {text}: there are no seeds to run")
@@ -216,9 +303,16 @@ def _matching(slugs: list[str]) -> list[str]:
     chosen = {}
     for slug in slugs:
         pattern = any(sign in slug for sign in "*?[")
-        found = [known for known in papers.slugs() if fnmatchcase(known, slug)] if pattern else [slug]
+        found = (
+            [known for known in papers.slugs() if fnmatchcase(known, slug)]
+            if pattern
+            else [slug]
+        )
         if not found:
-            raise BadInput(f"no paper matches {slug!r}; `stages list` shows all {len(papers.slugs())}")
+            raise BadInput(
+                f"no paper matches {slug!r}; `stages list` shows all"
+                f" {len(papers.slugs())}"
+            )
         chosen |= dict.fromkeys(found)
     return list(chosen)
 
@@ -247,23 +341,36 @@ def _ask_ray() -> None:
 
 
 def _summary(record, path: Path) -> dict:
-    facts = {"slug": record.paper, "profile": record.profile, "seeds": record.seeds, "claims": record.claims}
+    facts = {
+        "slug": record.paper,
+        "profile": record.profile,
+        "seeds": record.seeds,
+        "claims": record.claims,
+    }
     return facts | {"seconds": record.seconds, "record": str(path)}
 
 
 def _report(summary: dict) -> str:
     seeds, seconds = len(summary["seeds"]), summary["seconds"]
-    head = f"{summary['slug']} · {summary['profile']} · {seeds} seeds · {seconds:.0f} s · {summary['record']}"
+    head = (
+        f"{summary['slug']} · {summary['profile']} · {seeds} seeds · {seconds:.0f} s ·"
+        f" {summary['record']}"
+    )
     return "\n".join([head, *map(_claim_line, summary["claims"])])
 
 
 def _claim_line(row: dict) -> str:
     numbers = f"{row['effect']:+.3g} [{row['low']:+.3g}, {row['high']:+.3g}]"
-    return f"  {row['key']:<4} {row['verdict']:<13} {numbers:<28} {row['metric']}: {row['comparison']}"
+    return (
+        f"  {row['key']:<4} {row['verdict']:<13} {numbers:<28} {row['metric']}:"
+        f" {row['comparison']}"
+    )
 
 
 def _expected(error: Exception) -> bool:
-    """Tell whether an error is one that a user can meet; any other is a defect of ours and keeps its traceback."""
+    """Tell whether an error is one that a user can meet; any other is a defect of ours
+    and keeps its traceback.
+    """
     from stages.evidence import RecordError, SweepError
     from stages.zoo import ZooError
 

@@ -6,7 +6,8 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def data_dir() -> Path:
-    """Return the folder of shipped data: `stages/data` in a wheel, `data/` at the root of a source tree.
+    """Return the folder of shipped data: `stages/data` in a wheel, `data/` at the root
+    of a source tree.
 
     Raises:
         FileNotFoundError: neither exists, so the installation is incomplete.
@@ -15,5 +16,6 @@ def data_dir() -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(
-        f"no data folder beside the package {PACKAGE}: the installation is incomplete; run `pip install .` again"
+        f"no data folder beside the package {PACKAGE}: the installation is incomplete;"
+        " run `pip install .` again"
     )

@@ -21,11 +21,15 @@ class _Log:
         self.stream.flush()
 
 
-def bar(iterable=None, total: float | None = None, desc: str = "", *, disable: bool = False) -> tqdm:
-    """Show how far a loop has come: `for step in bar(range(1000))`, or `with bar(total=9) as b: b.update()`.
+def bar(
+    iterable=None, total: float | None = None, desc: str = "", *, disable: bool = False
+) -> tqdm:
+    """Show how far a loop has come: `for step in bar(range(1000))`, or `with
+    bar(total=9) as b: b.update()`.
 
-    In a notebook it is a widget that goes when the loop ends; in a terminal, a line on stderr that goes likewise. In a
-    log it is a line on stderr every half minute, and none at all for what takes less.
+    In a notebook it is a widget that goes when the loop ends; in a terminal, a line on
+    stderr that goes likewise. In a log it is a line on stderr every half minute, and
+    none at all for what takes less.
 
     Args:
         iterable: what to loop over; without one, call `update`.
@@ -35,9 +39,18 @@ def bar(iterable=None, total: float | None = None, desc: str = "", *, disable: b
     """
     if _in_notebook():
         # Shown after a tenth of a second, so that what is done at once doesn't flicker.
-        return tqdm(iterable, total=total, desc=desc, leave=False, delay=0.1, disable=disable)
+        return tqdm(
+            iterable, total=total, desc=desc, leave=False, delay=0.1, disable=disable
+        )
     if sys.stderr.isatty():
-        return tqdm(iterable, total=total, desc=desc, leave=False, dynamic_ncols=True, disable=disable)
+        return tqdm(
+            iterable,
+            total=total,
+            desc=desc,
+            leave=False,
+            dynamic_ncols=True,
+            disable=disable,
+        )
     return tqdm(
         iterable,
         total=total,

@@ -1,4 +1,6 @@
-"""What results must have in common to stand in one record: the settings, and the code that made the numbers."""
+"""What results must have in common to stand in one record: the settings, and the code
+that made the numbers.
+"""
 
 import ast
 import hashlib
@@ -11,28 +13,38 @@ from typing import Any
 
 
 def key(slug: str, profile: str, settings: dict, code: str) -> str:
-    """Hash what results must have in common; `code` is the `fingerprint` of the paper's run."""
+    """Hash what results must have in common; `code` is the `fingerprint` of the paper's
+    run.
+    """
     return _digest([slug, profile, json.dumps(settings, sort_keys=True), code])
 
 
 def setting_values(settings: Any) -> dict:
-    """Turn a dataclass of settings into plain JSON values. Raises ValueError when they are anything more."""
+    """Turn a dataclass of settings into plain JSON values. Raises ValueError when they
+    are anything more.
+    """
     try:
         return json.loads(json.dumps(asdict(settings), allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"the settings {type(settings).__name__} cannot be written as JSON: {error}") from None
+        raise ValueError(
+            f"the settings {type(settings).__name__} cannot be written as JSON: {error}"
+        ) from None
 
 
 def fingerprint(run: Callable) -> str:
-    """Hash the code of an experiment: the module of `run`, and what it reaches of the code its chapter shares.
+    """Hash the code of an experiment: the module of `run`, and what it reaches of the
+    code its chapter shares.
 
-    Of `common.py`, or of the modules in `common/`, those definitions count that the module imports, those that these
-    use, and so on; what only other papers use does not. Comments, docstrings, the wording of claims and the object
-    `PAPER` do not count either; its settings are hashed by value.
+    Of `common.py`, or of the modules in `common/`, those definitions count that the
+    module imports, those that these use, and so on; what only other papers use does
+    not. Comments, docstrings, the wording of claims and the object `PAPER` do not count
+    either; its settings are hashed by value.
     """
     path = Path(inspect.getfile(run))
     module, single = _Module(path, ""), path.with_name("common.py")
-    shared = {file.stem: _Module(file, file.stem) for file in path.parent.glob("common/*.py")}
+    shared = {
+        file.stem: _Module(file, file.stem) for file in path.parent.glob("common/*.py")
+    }
     if single.is_file():
         shared["__init__"] = _Module(single, "__init__")
     reached, ahead = set(), module.uses(module.tree)
@@ -42,17 +54,27 @@ def fingerprint(run: Callable) -> str:
             continue
         if name in shared[place].definitions:
             reached.add(found)
-            ahead |= {use for part in shared[place].definitions[name] for use in shared[place].uses(part)}
+            ahead |= {
+                use
+                for part in shared[place].definitions[name]
+                for use in shared[place].uses(part)
+            }
         elif name in shared[place].imports:
             ahead.add(shared[place].imports[name])
-    parts = [_code(part) for place, name in sorted(reached) for part in shared[place].definitions[name]]
+    parts = [
+        _code(part)
+        for place, name in sorted(reached)
+        for part in shared[place].definitions[name]
+    ]
     return _digest([_code(module.tree), *parts])
 
 
 class _Module:
-    """A source file: what it defines at its top level, and what it imports of its chapter's common code.
+    """A source file: what it defines at its top level, and what it imports of its
+    chapter's common code.
 
-    `imports` maps a name to the module in `common/` and the name there; the latter is empty for a whole module.
+    `imports` maps a name to the module in `common/` and the name there; the latter is
+    empty for a whole module.
     """
 
     def __init__(self, path: Path, place: str):
@@ -62,8 +84,16 @@ class _Module:
         for statement in self.tree.body:
             if isinstance(statement, ast.ImportFrom):
                 self._note(statement)
-            targets = getattr(statement, "targets", [getattr(statement, "target", None)])
-            names = {node.id for target in targets if target for node in ast.walk(target) if isinstance(node, ast.Name)}
+            targets = getattr(
+                statement, "targets", [getattr(statement, "target", None)]
+            )
+            names = {
+                node.id
+                for target in targets
+                if target
+                for node in ast.walk(target)
+                if isinstance(node, ast.Name)
+            }
             for name in names | {getattr(statement, "name", None)} - {None}:
                 self.definitions.setdefault(name, []).append(statement)
 
@@ -71,16 +101,23 @@ class _Module:
         *_, last = before = (statement.module or "").split(".")
         for alias in statement.names:
             if "common" in before:
-                self.imports[alias.asname or alias.name] = "__init__" if last == "common" else last, alias.name
+                self.imports[alias.asname or alias.name] = (
+                    "__init__" if last == "common" else last,
+                    alias.name,
+                )
             elif alias.name == "common":
                 self.imports[alias.asname or alias.name] = "__init__", ""
 
     def uses(self, tree: ast.AST) -> set[tuple[str, str]]:
-        """Return what some code of this file uses of the common code: (module, name) pairs."""
+        """Return what some code of this file uses of the common code: (module, name)
+        pairs.
+        """
         found = set()
         for node in ast.walk(tree):
             whole = (
-                isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and self.imports.get(node.value.id)
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and self.imports.get(node.value.id)
             )
             if whole and not whole[1]:
                 found.add((whole[0], node.attr))
@@ -96,9 +133,15 @@ def _digest(value: Any) -> str:
 
 
 def _code(node: Any) -> Any:
-    """Reduce a syntax tree to nested tuples, without what is empty: that differs between versions of Python."""
-    if isinstance(node, ast.JoinedStr):  # Python 3.12.0 and 3.12.1 end a nested format with an empty string
-        parts = tuple(_code(part) for part in node.values if getattr(part, "value", None) != "")
+    """Reduce a syntax tree to nested tuples, without what is empty: that differs
+    between versions of Python.
+    """
+    if isinstance(
+        node, ast.JoinedStr
+    ):  # Python 3.12.0 and 3.12.1 end a nested format with an empty string
+        parts = tuple(
+            _code(part) for part in node.values if getattr(part, "value", None) != ""
+        )
         return "JoinedStr", ("values", parts)
     if isinstance(node, list):
         return tuple(_code(item) for item in node if not _silent(item))
@@ -106,12 +149,20 @@ def _code(node: Any) -> Any:
         return node
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Claim":
         return "Claim"
-    fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+    fields = [
+        (name, value)
+        for name, value in ast.iter_fields(node)
+        if value is not None and value != []
+    ]
     return type(node).__name__, *((name, _code(value)) for name, value in fields)
 
 
 def _silent(node: Any) -> bool:
     """Tell whether a statement is a docstring, or the paper's `PAPER = ...`."""
     if isinstance(node, ast.Expr):
-        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-    return isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == ["PAPER"]
+        return isinstance(node.value, ast.Constant) and isinstance(
+            node.value.value, str
+        )
+    return isinstance(node, ast.Assign) and [
+        getattr(target, "id", "") for target in node.targets
+    ] == ["PAPER"]

@@ -16,9 +16,11 @@ class Paper:
         slug: "<chapter>/<paper>", the paper's address in all five rooms of the book.
         title, arxiv, year: the citation; `bibkey` is its key in `references.bib`.
         claims: fixed before the experiment was tuned; the first is the headline.
-        profiles: frozen dataclasses of settings. "quick" runs live in the notebook, "full" is the evidence of record.
-        run: `run(settings, seed) -> Outcome`, a pure function at the top level of its module: the same settings, seed,
-            device and number of threads give the same numbers.
+        profiles: frozen dataclasses of settings. "quick" runs live in the notebook,
+            "full" is the evidence of record.
+        run: `run(settings, seed) -> Outcome`, a pure function at the top level of its
+            module: the same settings, seed, device and number of threads give the same
+            numbers.
     """
 
     slug: str
@@ -43,7 +45,12 @@ class Paper:
         return f"https://arxiv.org/abs/{self.arxiv}"
 
     def settings(self, profile: str) -> Any:
-        """Return the settings of a profile. Raises ValueError naming the profiles there are."""
+        """Return the settings of a profile. Raises ValueError naming the profiles there
+        are.
+        """
         if profile not in self.profiles:
-            raise ValueError(f"{self.slug} has no profile {profile!r}; it has {', '.join(self.profiles)}")
+            raise ValueError(
+                f"{self.slug} has no profile {profile!r}; it has"
+                f" {', '.join(self.profiles)}"
+            )
         return self.profiles[profile]

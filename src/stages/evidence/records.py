@@ -1,4 +1,6 @@
-"""The record of an experiment: one JSON file a paper, with every seed, every score and the verdicts."""
+"""The record of an experiment: one JSON file a paper, with every seed, every score and
+the verdicts.
+"""
 
 import json
 import os
@@ -21,7 +23,7 @@ ROWS = ("scores", "curves", "claims")
 
 
 class RecordError(Exception):
-    """A record is absent, or is not what it should be; the message says how to make it."""
+    """A record is absent or not what it should be; the message says how to make it."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Record:
     """What an experiment gave.
 
     Attributes:
-        paper, title, profile: whose it is; `settings` are the profile's, as plain values.
+        paper, title, profile: whose it is; `settings` are the profile's, as plain
+            values.
         seeds: in rising order.
         scores: rows {seed, method, metric, value}.
         curves: rows {seed, method, name, x: [...], y: [...]}.
@@ -58,10 +61,14 @@ class Record:
 
     def score_table(self) -> pd.DataFrame:
         """The scores as a tidy table: columns seed, method, metric, value."""
-        return pd.DataFrame(self.scores, columns=["seed", "method", "metric", "value"]).astype({"value": float})
+        return pd.DataFrame(
+            self.scores, columns=["seed", "method", "metric", "value"]
+        ).astype({"value": float})
 
     def curve_table(self) -> pd.DataFrame:
-        """The curves as a tidy table, one row a point: columns seed, method, name, x, y."""
+        """The curves as a tidy table, one row a point: columns seed, method, name, x,
+        y.
+        """
         return curve_points(self.curves)
 
     def findings(self) -> list[Finding]:
@@ -71,7 +78,8 @@ class Record:
 
 
 def rejudge(record: Record, claims: Iterable[Claim]) -> Record:
-    """Judge `claims` on the record's own scores; return the record with these verdicts instead of its own.
+    """Judge `claims` on the record's own scores; return the record with these verdicts
+    instead of its own.
 
     Raises:
         ValueError: the scores do not hold what a claim compares.
@@ -79,27 +87,35 @@ def rejudge(record: Record, claims: Iterable[Claim]) -> Record:
     claims = list(claims)
     findings = judge(claims, record.score_table())
     pairs = zip(claims, findings, strict=True)
-    rows = [asdict(claim) | {"comparison": claim.comparison} | finding.row() for claim, finding in pairs]
+    rows = [
+        asdict(claim) | {"comparison": claim.comparison} | finding.row()
+        for claim, finding in pairs
+    ]
     return replace(record, claims=plain(rows))
 
 
 def plain(value: Any) -> Any:
-    """Turn a value into what its JSON reads back as, its numbers rounded to six significant digits."""
+    """Turn a value into what its JSON reads back as, its numbers rounded to six
+    significant digits.
+    """
     if isinstance(value, dict):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, float):
         rounded = float(f"{value:.{DIGITS}g}")
-        return int(rounded) if rounded.is_integer() and abs(rounded) < 2**53 else rounded
+        return (
+            int(rounded) if rounded.is_integer() and abs(rounded) < 2**53 else rounded
+        )
     return value
 
 
-# ------------------------------------------------------------------------------------------------------------ files
+# -------------------------------------------------------------------------------- files
 
 
 def save_record(record: Record, path: str | Path) -> None:
-    """Write a record, its numbers rounded, so that a crash leaves the old file or the new one.
+    """Write a record, its numbers rounded, so that a crash leaves the old file or the
+    new one.
 
     Raises:
         RecordError: the record doesn't follow the schema; nothing is written.
@@ -119,7 +135,8 @@ def load_record(path: str | Path, slug: str | None = None) -> Record:
         slug: the paper it must be of.
 
     Raises:
-        RecordError: it is absent, truncated, or not a record; the message says how to make it anew.
+        RecordError: it is absent, truncated, or not a record; the message says how to
+            make it anew.
     """
     path = Path(path)
     if not path.is_file():
@@ -127,7 +144,9 @@ def load_record(path: str | Path, slug: str | None = None) -> Record:
     try:
         document = read_json(path)
     except (ValueError, OSError) as error:
-        raise RecordError(f"the record {path} cannot be read: {error}; {_remedy(path)}") from None
+        raise RecordError(
+            f"the record {path} cannot be read: {error}; {_remedy(path)}"
+        ) from None
     if fault := fault_of(document, "record") or _contradiction(document, slug):
         raise RecordError(f"the record {path} is not valid: {fault}; {_remedy(path)}")
     return Record(**document)
@@ -148,14 +167,21 @@ def has_record(slug: str) -> bool:
 
 
 def all_records() -> Iterator[Record]:
-    """Load the full records that come with the book, in the order of their slugs. Raises RecordError."""
+    """Load the full records that come with the book, in the order of their slugs.
+    Raises RecordError.
+    """
     folder = data_dir() / "evidence"
-    paths = [path for path in folder.glob("[!.]*/[!.]*.json") if "." not in path.stem]  # no x.quick.json
-    return (recorded(path.relative_to(folder).with_suffix("").as_posix()) for path in sorted(paths))
+    paths = [
+        path for path in folder.glob("[!.]*/[!.]*.json") if "." not in path.stem
+    ]  # no x.quick.json
+    return (
+        recorded(path.relative_to(folder).with_suffix("").as_posix())
+        for path in sorted(paths)
+    )
 
 
 def read_json(path: Path) -> Any:
-    """Read strict JSON. Raises ValueError for anything else, NaN and infinity included."""
+    """Read strict JSON. Raises ValueError for anything else, NaN included."""
 
     def refuse(name: str):
         raise ValueError(f"it holds {name}, which is no number")
@@ -164,7 +190,9 @@ def read_json(path: Path) -> Any:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that a crash leaves the old file or the new one. Raises OSError."""
+    """Write a text file so that a crash leaves the old file or the new one. Raises
+    OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -178,18 +206,28 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def fault_of(document: Any, kind: str) -> str:
-    """Say what keeps a document from being a "record" or a "result" of one seed; nothing if it is one."""
-    from jsonschema.exceptions import best_match  # slow to import, and not always needed
+    """Say what keeps a document from being a "record" or a "result" of one seed;
+    nothing if it is one.
+    """
+    from jsonschema.exceptions import (
+        best_match,
+    )  # slow to import, and not always needed
 
     error = best_match(_validator(kind).iter_errors(document))
-    return f"{error.json_path[2:] or 'it'}: {error.message[:200]}" if error else _not_finite(document)
+    return (
+        f"{error.json_path[2:] or 'it'}: {error.message[:200]}"
+        if error
+        else _not_finite(document)
+    )
 
 
 @cache
 def _validator(kind: str):
     from jsonschema import Draft202012Validator
 
-    schema = json.loads((PACKAGE / "evidence/record.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(
+        (PACKAGE / "evidence/record.schema.json").read_text(encoding="utf-8")
+    )
     return Draft202012Validator(schema["$defs"][kind] | {"$defs": schema["$defs"]})
 
 
@@ -214,12 +252,16 @@ def _contradiction(document: dict, slug: str | None) -> str:
 
 
 def _layout(document: dict) -> str:
-    """Lay a record out as JSON, one row of a table a line, so that files stay small and differences readable."""
+    """Lay a record out as JSON, one row of a table a line, so that files stay small and
+    differences readable.
+    """
     entries = []
     for name, value in document.items():
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         if name in ROWS and value:
-            rows = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in value)
+            rows = (
+                json.dumps(row, ensure_ascii=False, allow_nan=False) for row in value
+            )
             text = "[\n  " + ",\n  ".join(rows) + "\n ]"
         entries.append(f' "{name}": {text}')
     return "{\n" + ",\n".join(entries) + "\n}\n"
@@ -229,4 +271,7 @@ def _remedy(path: Path) -> str:
     """Give the command that makes the record of this path."""
     name, _, profile = path.stem.partition(".")
     out = shlex.quote(str(path.parents[1] if len(path.parents) > 1 else "."))
-    return f"`stages run {path.parent.name}/{name} --profile {profile or 'full'} --out {out}` makes it anew"
+    return (
+        f"`stages run {path.parent.name}/{name} --profile {profile or 'full'} --out"
+        f" {out}` makes it anew"
+    )

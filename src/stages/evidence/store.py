@@ -1,4 +1,6 @@
-"""The files of a sweep: the record, the results of single seeds until it stands, and the lock on both."""
+"""The files of a sweep: the record, the results of single seeds until it stands, and
+the lock on both.
+"""
 
 import itertools
 import json
@@ -11,14 +13,24 @@ from pathlib import Path
 import filelock
 
 from stages.evidence.fingerprint import key
-from stages.evidence.records import Record, RecordError, fault_of, load_record, read_json, save_record, write_whole
+from stages.evidence.records import (
+    Record,
+    RecordError,
+    fault_of,
+    load_record,
+    read_json,
+    save_record,
+    write_whole,
+)
 from stages.evidence.workers import SweepError
 
 ROOM = 1 << 16  # bytes that a folder must have room for before anything is computed
 
 
 def record_path(out: Path, slug: str, profile: str) -> Path:
-    """Return where a sweep puts its record: `out/<slug>.json`, with the profile in the name unless it is "full"."""
+    """Return where a sweep puts its record: `out/<slug>.json`, with the profile in the
+    name unless it is "full".
+    """
     return out / f"{slug}{'' if profile == 'full' else f'.{profile}'}.json"
 
 
@@ -37,7 +49,8 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the record alone, in folders that can be written to; empty folders are gone afterwards.
+        """Hold the record alone, in folders that can be written to; empty folders are
+        gone afterwards.
 
         Raises:
             SweepError: another run holds it, or a folder cannot be written to.
@@ -49,21 +62,25 @@ class Store:
                 held = filelock.FileLock(lock, blocking=False).acquire()
             except filelock.Timeout:
                 raise SweepError(
-                    f"another run is writing {self.record}; wait for its end or use another --out"
+                    f"another run is writing {self.record}; wait for its end or use"
+                    " another --out"
                 ) from None
         with held:
             try:
                 for place in (self.record, self.results / "room"):
                     _probe(place)
                 yield
-            finally:  # the lock's file goes while the lock is held: nobody can come in between
+            # the lock's file goes while the lock is held: nobody can come in between
+            finally:
                 with suppress(OSError):
                     lock.unlink()
                     for folder in [self.results, *self.results.parents[:3]]:
                         folder.rmdir()
 
     def old_record(self) -> Record | None:
-        """Load the record in place if it has our key. A file that is no record is set aside, and said to be."""
+        """Load the record in place if it has our key. A file that is no record is set
+        aside, and said to be.
+        """
         if not self.record.exists():
             return None
         try:
@@ -72,20 +89,40 @@ class Store:
             moved = _set_aside(self.record, f"{self.record.name}.corrupt")
             say(f"{error}. It was moved to {moved}, and this run makes a new one")
             return None
-        return old if key(old.paper, old.profile, old.settings, old.code) == self.key else None
+        return (
+            old
+            if key(old.paper, old.profile, old.settings, old.code) == self.key
+            else None
+        )
 
     def kept(self, seeds: Iterable[int]) -> dict[int, dict]:
-        """Read what earlier runs left of these seeds; a file that is no result is set aside, and said to be."""
-        found = {seed: self._read(seed) for seed in seeds if self._result(seed).is_file()}
-        kept = {seed: result for seed, result in found.items() if result and result["key"] == self.key}
+        """Read what earlier runs left of these seeds; a file that is no result is set
+        aside, and said to be.
+        """
+        found = {
+            seed: self._read(seed) for seed in seeds if self._result(seed).is_file()
+        }
+        kept = {
+            seed: result
+            for seed, result in found.items()
+            if result and result["key"] == self.key
+        }
         if others := sum(result is not None for result in found.values()) - len(kept):
-            say(f"{others} results in {self.results} are of other settings or code; these seeds are computed again")
+            say(
+                f"{others} results in {self.results} are of other settings or code;"
+                " these seeds are computed again"
+            )
         return kept
 
     def keep(self, result: dict) -> None:
-        """Write the result of one seed. Raises SweepError when the folder cannot be written to."""
+        """Write the result of one seed. Raises SweepError when the folder cannot be
+        written to.
+        """
         with _writing(self.results):
-            write_whole(self._result(result["seed"]), json.dumps({"key": self.key} | result, allow_nan=False))
+            write_whole(
+                self._result(result["seed"]),
+                json.dumps({"key": self.key} | result, allow_nan=False),
+            )
 
     def count(self, seeds: Iterable[int]) -> int:
         """Count the results of these seeds that there are."""
@@ -95,7 +132,8 @@ class Store:
         """Write the record.
 
         Args:
-            replaces: it holds all that the record in its place holds, which otherwise is set aside.
+            replaces: it holds all that the record in its place holds, which otherwise
+                is set aside.
 
         Raises:
             SweepError: the folder cannot be written to.
@@ -103,7 +141,10 @@ class Store:
         with _writing(self.record.parent):
             if not replaces and self.record.exists():
                 moved = _set_aside(self.record, f"{self.record.stem}.previous.json")
-                say(f"the record of other settings or code in {self.record} was moved to {moved}")
+                say(
+                    f"the record of other settings or code in {self.record} was moved"
+                    f" to {moved}"
+                )
             save_record(record, self.record)
 
     def clear(self, seeds: Iterable[int]) -> None:
@@ -126,8 +167,8 @@ class Store:
             return result
         moved = _set_aside(path, f"{path.name}.corrupt")
         say(
-            f"{path} is not the result of seed {seed} ({fault or 'of another'}). It was moved to {moved}, and the seed "
-            "is computed again"
+            f"{path} is not the result of seed {seed} ({fault or 'of another'}). It was"
+            f" moved to {moved}, and the seed is computed again"
         )
         return None
 
@@ -144,25 +185,34 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SweepError(
-            f"cannot write to {folder}: {error.strerror or error}; results written so far are kept, "
-            "and the same command goes on from there"
+            f"cannot write to {folder}: {error.strerror or error}; results written so"
+            " far are kept, and the same command goes on from there"
         ) from None
 
 
 def _probe(path: Path) -> None:
-    """Fail now rather than after hours if a file cannot be written beside `path`; clear away what a crash left."""
+    """Fail now rather than after hours if a file cannot be written beside `path`; clear
+    away what a crash left.
+    """
     probe = path.with_name(f".{path.name}.probe")
     with _writing(path.parent):
         write_whole(probe, " " * ROOM)
         probe.unlink()
-        for stray in path.parent.glob(f".{path.name}.*.part" if path.suffix else ".*.part"):
+        for stray in path.parent.glob(
+            f".{path.name}.*.part" if path.suffix else ".*.part"
+        ):
             stray.unlink()
 
 
 def _set_aside(path: Path, name: str) -> Path:
-    """Rename a file within its folder, to `name` or, where that is taken, to a numbered one."""
+    """Rename a file within its folder, to `name` or, where that is taken, to a numbered
+    one.
+    """
     stem, _, suffix = name.rpartition(".")
-    targets = (path.with_name(name if n == 1 else f"{stem}-{n}.{suffix}") for n in itertools.count(1))
+    targets = (
+        path.with_name(name if n == 1 else f"{stem}-{n}.{suffix}")
+        for n in itertools.count(1)
+    )
     target = next(target for target in targets if not target.exists())
     os.rename(path, target)
     return target

@@ -1,4 +1,6 @@
-"""Run a paper's experiment over seeds so that nothing that was computed is lost, or live in a notebook."""
+"""Run a paper's experiment over seeds so that nothing that was computed is lost, or
+live in a notebook.
+"""
 
 import importlib.metadata
 import platform
@@ -19,7 +21,13 @@ from stages.evidence.verdicts import INCONCLUSIVE, Finding, effects, measured
 from stages.evidence.workers import SweepError, compute, load_ray
 from stages.progress import bar
 
-PACKAGES = ("learning-in-stages", "numpy", "scikit-learn", "scipy", "torch")  # what the numbers depend on
+PACKAGES = (
+    "learning-in-stages",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "torch",
+)  # what the numbers depend on
 
 
 class SeedError(SweepError):
@@ -27,19 +35,26 @@ class SeedError(SweepError):
 
 
 def default_seeds(profile: str) -> list[int]:
-    """Return the seeds of a run that names none: five for the profile "quick", ten for others."""
+    """Return the seeds of a run that names none: five for the profile "quick", ten for
+    others.
+    """
     return list(range(5 if profile == "quick" else 10))
 
 
 def checked_seeds(seeds: Iterable[int]) -> list[int]:
-    """Return the seeds in rising order. Raises ValueError if there are none, one comes twice, or one is negative."""
+    """Return the seeds in rising order. Raises ValueError if there are none, one comes
+    twice, or one is negative.
+    """
     seeds = list(seeds)
     if not seeds:
         raise ValueError("there are no seeds to run")
     if bad := [seed for seed in seeds if type(seed) is not int or seed < 0]:
         raise ValueError(f"{bad[0]!r} is no seed; seeds are whole numbers, 0 or more")
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"seed {next(seed for seed in seeds if seeds.count(seed) > 1)} is asked for twice")
+        raise ValueError(
+            f"seed {next(seed for seed in seeds if seeds.count(seed) > 1)} is asked for"
+            " twice"
+        )
     return sorted(seeds)
 
 
@@ -52,13 +67,17 @@ def sweep(
     ray: str | None = None,
     progress: bool = True,
 ) -> Record:
-    """Run a paper's experiment for each seed and record it, going on from whatever was computed before.
+    """Run a paper's experiment for each seed and record it, going on from whatever was
+    computed before.
 
-    The record is `out/<slug>.json` for the profile "full", else `out/<slug>.<profile>.json`. Each seed's result is
-    written under `out/.partial` when it is ready, and the record when all that were asked for are there. Seeds that the
-    record in place has, under the same settings and code, are kept and not computed again; another record is set aside.
+    The record is `out/<slug>.json` for the profile "full", else
+    `out/<slug>.<profile>.json`. Each seed's result is written under `out/.partial` when
+    it is ready, and the record when all that were asked for are there. Seeds that the
+    record in place has, under the same settings and code, are kept and not computed
+    again; another record is set aside.
 
-    The profile "full" has to measure every claim; another may leave claims out, which is said.
+    The profile "full" has to measure every claim; another may leave claims out, which
+    is said.
 
     Args:
         seeds: `default_seeds(profile)` by default.
@@ -68,11 +87,16 @@ def sweep(
 
     Raises:
         ValueError: the profile, the seeds or the settings make no sense.
-        SeedError: the experiment raised for a seed; all other seeds were run and are kept.
-        SweepError: a folder cannot be written to, another run writes this record, or a worker was lost.
+        SeedError: the experiment raised for a seed; all other seeds were run and are
+            kept.
+        SweepError: a folder cannot be written to, another run writes this record, or a
+            worker was lost.
         KeyboardInterrupt: with a message that says what is kept.
     """
-    identity = {"settings": setting_values(paper.settings(profile)), "code": fingerprint(paper.run)}
+    identity = {
+        "settings": setting_values(paper.settings(profile)),
+        "code": fingerprint(paper.run),
+    }
     seeds = checked_seeds(default_seeds(profile) if seeds is None else seeds)
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; expected 1 or more")
@@ -83,11 +107,16 @@ def sweep(
         old = store.old_record()
         had = old.seeds if old else []
         if len({*had, *seeds}) < 2:
-            raise ValueError("one seed gives no interval, and so no verdict; ask for two or more")
+            raise ValueError(
+                "one seed gives no interval, and so no verdict; ask for two or more"
+            )
         kept = store.kept(seed for seed in seeds if seed not in had)
         missing = [seed for seed in seeds if seed not in had and seed not in kept]
         if len(missing) < len(seeds):
-            say(f"{paper.slug}: {len(seeds) - len(missing)} of {len(seeds)} seeds were computed before")
+            say(
+                f"{paper.slug}: {len(seeds) - len(missing)} of {len(seeds)} seeds were"
+                " computed before"
+            )
         if missing:
             kept |= _computed(store, paper, profile, missing, jobs, ray, progress)
         record = _record(paper, profile, identity, old, list(kept.values()))
@@ -97,7 +126,9 @@ def sweep(
     return record
 
 
-def _computed(store: Store, paper: Paper, profile: str, seeds: Sequence[int], jobs, ray, progress) -> dict[int, dict]:
+def _computed(
+    store: Store, paper: Paper, profile: str, seeds: Sequence[int], jobs, ray, progress
+) -> dict[int, dict]:
     """Compute seeds and keep each result when it is ready."""
     results, failed = {}, {}
     try:
@@ -113,7 +144,9 @@ def _computed(store: Store, paper: Paper, profile: str, seeds: Sequence[int], jo
                 shown.update()
     except KeyboardInterrupt:
         kept = f"{store.count(seeds)} of these {len(seeds)} seeds are kept"
-        raise KeyboardInterrupt(f"{paper.slug} was stopped; {kept}, and the same command goes on from there") from None
+        raise KeyboardInterrupt(
+            f"{paper.slug} was stopped; {kept}, and the same command goes on from there"
+        ) from None
     if failed:
         others = f"{len(failed)} of {len(seeds)} seeds failed, the others are kept"
         raise SeedError(f"{next(iter(failed.values()))}; {others}")
@@ -121,13 +154,19 @@ def _computed(store: Store, paper: Paper, profile: str, seeds: Sequence[int], jo
 
 
 def _claims(paper: Paper, profile: str, scores: pd.DataFrame) -> list[Claim]:
-    """The claims to judge: all of them in the profile "full", those that were measured in another."""
+    """The claims to judge: all of them in the profile "full", those that were measured
+    in another.
+    """
     return list(paper.claims) if profile == "full" else measured(paper.claims, scores)
 
 
 def _check_scores(paper: Paper, profile: str, result: dict) -> None:
-    """Find out with the first seed, not after the last, that the scores don't hold what a claim compares."""
-    table = pd.DataFrame(result["scores"], columns=["seed", "method", "metric", "value"])
+    """Find out with the first seed, not after the last, that the scores don't hold what
+    a claim compares.
+    """
+    table = pd.DataFrame(
+        result["scores"], columns=["seed", "method", "metric", "value"]
+    )
     try:
         for claim in _claims(paper, profile, table):
             for metric in claim.metrics:
@@ -136,10 +175,14 @@ def _check_scores(paper: Paper, profile: str, result: dict) -> None:
         raise SeedError(f"{paper.slug}, seed {result['seed']}: {error}") from None
 
 
-def _record(paper: Paper, profile: str, identity: dict, old: Record | None, results: list[dict]) -> Record:
+def _record(
+    paper: Paper, profile: str, identity: dict, old: Record | None, results: list[dict]
+) -> Record:
     """Put old seeds and new results together, and judge the claims on them all."""
     parts = ([vars(old)] if old else []) + results
-    seeds = sorted([*(old.seeds if old else []), *(result["seed"] for result in results)])
+    seeds = sorted(
+        [*(old.seeds if old else []), *(result["seed"] for result in results)]
+    )
     record = Record(
         paper=paper.slug,
         title=paper.title,
@@ -149,7 +192,9 @@ def _record(paper: Paper, profile: str, identity: dict, old: Record | None, resu
         scores=_by_seed(parts, "scores"),
         curves=_by_seed(parts, "curves"),
         claims=[],
-        device=" + ".join(sorted({name for part in parts for name in part["device"].split(" + ")})),
+        device=" + ".join(
+            sorted({name for part in parts for name in part["device"].split(" + ")})
+        ),
         threads=max(part["threads"] for part in parts),
         seconds=plain(sum(part["seconds"] for part in parts)),
         versions=_versions() if results else old.versions,
@@ -159,13 +204,20 @@ def _record(paper: Paper, profile: str, identity: dict, old: Record | None, resu
     judged = {claim.key: claim for claim in claims}
     if absent := [claim.key for claim in paper.claims if claim.key not in judged]:
         say(f"{paper.slug}: the profile {profile} does not measure {', '.join(absent)}")
-    if partly := [claim.key for claim in paper.claims if judged.get(claim.key, claim) != claim]:
-        say(f"{paper.slug}: the profile {profile} measures {', '.join(partly)} in some of their settings only")
+    if partly := [
+        claim.key for claim in paper.claims if judged.get(claim.key, claim) != claim
+    ]:
+        say(
+            f"{paper.slug}: the profile {profile} measures {', '.join(partly)} in some"
+            " of their settings only"
+        )
     return rejudge(record, claims)
 
 
 def _by_seed(parts: list[dict], table: str) -> list[dict]:
-    return sorted((row for part in parts for row in part[table]), key=lambda row: row["seed"])
+    return sorted(
+        (row for part in parts for row in part[table]), key=lambda row: row["seed"]
+    )
 
 
 def _versions() -> dict[str, str]:
@@ -173,39 +225,69 @@ def _versions() -> dict[str, str]:
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:  # a source tree that was never installed
+        except (
+            importlib.metadata.PackageNotFoundError
+        ):  # a source tree that was never installed
             continue
     return found
 
 
-def live(paper: Paper, profile: str = "quick", seeds: Iterable[int] | None = None) -> dict[int, Outcome]:
-    """Run a paper's experiment here and now, with a progress bar; return each seed's outcome, exhibits included.
+def live(
+    paper: Paper, profile: str = "quick", seeds: Iterable[int] | None = None
+) -> dict[int, Outcome]:
+    """Run a paper's experiment here and now, with a progress bar; return each seed's
+    outcome, exhibits included.
 
-    Raises ValueError for a profile or seeds that make no sense, and whatever the experiment raises.
+    Raises ValueError for a profile or seeds that make no sense, and whatever the
+    experiment raises.
     """
     settings = paper.settings(profile)
     seeds = checked_seeds(default_seeds(profile) if seeds is None else seeds)
     return {seed: paper.run(settings, seed) for seed in bar(seeds, desc="seeds")}
 
 
-def agreement(claims: Paper | Iterable[Claim], live: Iterable[Finding], record: Record) -> str:
-    """Tell for each claim its recorded verdict, and whether the live effect has the recorded one's sign.
+def agreement(
+    claims: Paper | Iterable[Claim], live: Iterable[Finding], record: Record
+) -> str:
+    """Tell for each claim its recorded verdict, and whether the live effect has the
+    recorded one's sign.
 
-    The text is the same on every machine. No sign is expected ("–") where so few seeds could show either: the recorded
-    effect lies within 3.5 standard errors, of as many seeds as ran live, from zero. Nor is it where the verdict is
-    inconclusive, or the claim is one of equivalence.
+    The text is the same on every machine. No sign is expected ("–") where so few seeds
+    could show either: the recorded effect lies within 3.5 standard errors, of as many
+    seeds as ran live, from zero. Nor is it where the verdict is inconclusive, or the
+    claim is one of equivalence.
     """
-    here, there = ({finding.key: finding for finding in some} for some in (live, record.findings()))
+    here, there = (
+        {finding.key: finding for finding in some} for some in (live, record.findings())
+    )
     claims = list(getattr(claims, "claims", claims))
-    verdicts = {claim.key: there[claim.key].verdict if claim.key in there else "not recorded" for claim in claims}
-    signs = {claim.key: _sign(claim, here.get(claim.key), there.get(claim.key)) for claim in claims}
-    return "\n".join(f"{claim.key:<4} {verdicts[claim.key]:<13} {signs[claim.key]}".rstrip() for claim in claims)
+    verdicts = {
+        claim.key: there[claim.key].verdict if claim.key in there else "not recorded"
+        for claim in claims
+    }
+    signs = {
+        claim.key: _sign(claim, here.get(claim.key), there.get(claim.key))
+        for claim in claims
+    }
+    return "\n".join(
+        f"{claim.key:<4} {verdicts[claim.key]:<13} {signs[claim.key]}".rstrip()
+        for claim in claims
+    )
 
 
 def _sign(claim: Claim, here: Finding | None, there: Finding | None) -> str:
     if there is None or here is None:
         return "" if there is None else "not measured live"
-    error = (there.high - there.low) / 2 / stats.t.ppf(0.975, there.seeds - 1) * (there.seeds / here.seeds) ** 0.5
-    if claim.kind == "equivalence" or there.verdict == INCONCLUSIVE or abs(there.effect) <= 3.5 * error:
+    error = (
+        (there.high - there.low)
+        / 2
+        / stats.t.ppf(0.975, there.seeds - 1)
+        * (there.seeds / here.seeds) ** 0.5
+    )
+    if (
+        claim.kind == "equivalence"
+        or there.verdict == INCONCLUSIVE
+        or abs(there.effect) <= 3.5 * error
+    ):
         return "–"
     return "same sign" if here.effect * there.effect > 0 else "other sign"

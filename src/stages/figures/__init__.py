@@ -1,4 +1,6 @@
-"""The book's figures: one style, curves and scores over seeds, forest plots, tables, source listings and sliders."""
+"""The book's figures: one style, curves and scores over seeds, forest plots, tables,
+source listings and sliders.
+"""
 
 from stages.figures.curves import curves, heatmap, scores
 from stages.figures.forest import forest

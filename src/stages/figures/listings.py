@@ -1,4 +1,6 @@
-"""The live source of the package on the page, so that the code in the book cannot drift from the code that runs."""
+"""The live source of the package on the page, so that the code in the book cannot drift
+from the code that runs.
+"""
 
 import ast
 import inspect
@@ -34,19 +36,25 @@ _TOKEN_RULES = {  # pygments' short names: k... for keywords, s... for strings
 }
 _RULES = """
 .stages-listing{margin:0 0 1em}
-.stages-listing figure{margin:0;padding:0;width:auto;border:1px solid var(--st-line);border-radius:.4em;overflow:hidden}
+.stages-listing figure{margin:0;padding:0;width:auto;border:1px solid var(--st-line);
+border-radius:.4em;overflow:hidden}
 .stages-listing figure+figure{margin-top:.8em}
-.stages-listing figcaption{margin:0;padding:.3em .9em;color:var(--st-muted);font:.84em ui-monospace,monospace;
+.stages-listing figcaption{margin:0;padding:.3em .9em;color:var(--st-muted);
+font:.84em ui-monospace,monospace;
 border-bottom:1px solid var(--st-line);background:var(--st-wash);text-align:left}
-.stages-listing figure pre{margin:0;width:auto;padding:.8em .9em;border:0;border-radius:0;overflow-x:auto;
-background:var(--st-page);color:var(--st-code);font:.86em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
+.stages-listing figure pre{margin:0;width:auto;padding:.8em .9em;border:0;
+border-radius:0;overflow-x:auto;
+background:var(--st-page);color:var(--st-code);font:.86em/1.5 ui-monospace,
+SFMono-Regular,Menlo,Consolas,monospace}
 .stages-listing pre span{background:none}
 """
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Source code: highlighted HTML, or the code itself where there is no HTML. `code` is what both show."""
+    """Source code: highlighted HTML, or the code itself where there is no HTML. `code`
+    is what both show.
+    """
 
     html: str
     code: str
@@ -58,13 +66,19 @@ class Listing:
         return self.html
 
 
-def listing(*objects: Any, start: str | None = None, end: str | None = None, docstring: bool = True) -> Listing:
-    """Show the source of functions, methods or classes, as it stands in the package at this moment.
+def listing(
+    *objects: Any,
+    start: str | None = None,
+    end: str | None = None,
+    docstring: bool = True,
+) -> Listing:
+    """Show the source of functions, methods or classes, as it stands in the package at
+    this moment.
 
     Args:
         objects: neighbours from one file share a box under the file's name.
-        start, end: show only a part: from the first line that contains `start` to the first one after it that contains
-            `end`, both included.
+        start, end: show only a part: from the first line that contains `start` to the
+            first one after it that contains `end`, both included.
         docstring: False leaves out the docstrings, of methods too.
 
     Raises:
@@ -73,15 +87,24 @@ def listing(*objects: Any, start: str | None = None, end: str | None = None, doc
     """
     if not objects:
         raise ValueError("name at least one function or class to list")
-    bare = [inspect.unwrap(obj.fget if isinstance(obj, property) else obj) for obj in objects]
+    bare = [
+        inspect.unwrap(obj.fget if isinstance(obj, property) else obj)
+        for obj in objects
+    ]
     parts = [(_where(obj), _cut(_source(obj, docstring), start, end)) for obj in bare]
-    boxes = [(file, "\n\n\n".join(code for _, code in group)) for file, group in groupby(parts, lambda part: part[0])]
+    boxes = [
+        (file, "\n\n\n".join(code for _, code in group))
+        for file, group in groupby(parts, lambda part: part[0])
+    ]
     html = "".join(
         f'<figure><figcaption>{escape(file)}</figcaption><pre tabindex="0"><code>'
-        f"{highlight(code, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True))}</code></pre></figure>"
+        f"{highlight(code, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True))}"
+        "</code></pre></figure>"
         for file, code in boxes
     )
-    colours = "".join(f"{where}{{color:var(--st-{token})}}" for token, where in _TOKEN_RULES.items())
+    colours = "".join(
+        f"{where}{{color:var(--st-{token})}}" for token, where in _TOKEN_RULES.items()
+    )
     sheet = css(_RULES + colours, TOKENS)
     code = "\n\n\n".join(code for _, code in boxes)
     return Listing(f'<div class="stages stages-listing">{sheet}{html}</div>', code)
@@ -91,15 +114,21 @@ def _source(obj: Any, docstring: bool) -> str:
     try:
         code = textwrap.dedent(inspect.getsource(obj)).rstrip()
     except (OSError, TypeError) as error:
-        raise TypeError(f"{obj!r} has no Python source to list; pass a function or a class") from error
+        raise TypeError(
+            f"{obj!r} has no Python source to list; pass a function or a class"
+        ) from error
     return code if docstring else _without_docstrings(code)
 
 
 def _without_docstrings(code: str) -> str:
-    """Drop the lines of every docstring, with a blank line that follows; all else stays as it was written."""
+    """Drop the lines of every docstring, with a blank line that follows; all else stays
+    as it was written.
+    """
     lines: list[str | None] = list(code.splitlines())
     for node in ast.walk(ast.parse(code)):
-        documented = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and ast.get_docstring(node)
+        documented = isinstance(
+            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+        ) and ast.get_docstring(node)
         if not documented:
             continue
         text, alone = node.body[0], len(node.body) == 1
@@ -123,14 +152,26 @@ def _find(lines: list[str], text: str, first: int) -> int:
     for i in range(first, len(lines)):
         if text in lines[i]:
             return i
-    raise ValueError(f"no line{' from there on' if first else ''} contains {text!r}; the listing begins {lines[0]!r}")
+    raise ValueError(
+        f"no line{' from there on' if first else ''} contains {text!r}; the listing"
+        f" begins {lines[0]!r}"
+    )
 
 
 def _where(obj: Any) -> str:
     """Name the file from its package on: "stages/training/stacked.py"."""
-    module = sys.modules.get(getattr(obj, "__module__", None) or getattr(obj, "__name__", ""))
-    file, top = getattr(module, "__file__", None), module and sys.modules.get(module.__name__.partition(".")[0])
+    module = sys.modules.get(
+        getattr(obj, "__module__", None) or getattr(obj, "__name__", "")
+    )
+    file, top = (
+        getattr(module, "__file__", None),
+        module and sys.modules.get(module.__name__.partition(".")[0]),
+    )
     if file is None or not getattr(top, "__file__", None):
         return "this notebook"
     root = Path(top.__file__).parent
-    return Path(file).relative_to(root.parent if hasattr(top, "__path__") else root).as_posix()
+    return (
+        Path(file)
+        .relative_to(root.parent if hasattr(top, "__path__") else root)
+        .as_posix()
+    )

@@ -1,7 +1,8 @@
 """The look of the book: one paper-like page, one colour a method, one symbol a verdict.
 
-A figure is 5 inches wide with text of about 10 points. At the 350 pixels of a phone's column that text is still 10
-pixels high; on a desktop it is as large as the words around it.
+A figure is 5 inches wide with text of about 10 points. At the 350 pixels of a phone's
+column that text is still 10 pixels high; on a desktop it is as large as the words
+around it.
 """
 
 import base64
@@ -28,31 +29,76 @@ PAD = 0.08  # inches between the edge of the page and what is on it
 EDGE = PAD / WIDTH
 SURFACE, TEXT, MUTED, GRID = "#fbfaf7", "#26262b", "#5d6068", "#e4e1d8"
 
-# Okabe and Ito's colours without the two that verdicts keep for themselves and without yellow, which paper swallows;
-# four of Paul Tol's darker ones stand in.
-COLOURS = ("#0072B2", "#E69F00", "#882255", "#56B4E9", "#26262B", "#CC79A7", "#7F8A2A", "#332288")
+# Okabe and Ito's colours without the two that verdicts keep for themselves and without
+# yellow, which paper swallows; four of Paul Tol's darker ones stand in.
+COLOURS = (
+    "#0072B2",
+    "#E69F00",
+    "#882255",
+    "#56B4E9",
+    "#26262B",
+    "#CC79A7",
+    "#7F8A2A",
+    "#332288",
+)
 MARKERS = ("o", "s", "^", "D", "v", "p", "h", "*")
 DASHES = ("-", (0, (4, 2)), (0, (1, 1.8)))
 
 STYLE = {
-    "figure.figsize": (WIDTH, 3.1), "figure.dpi": DPI, "savefig.dpi": DPI, "figure.constrained_layout.use": True,
-    "figure.constrained_layout.w_pad": PAD, "figure.constrained_layout.h_pad": PAD,
-    "figure.facecolor": SURFACE, "savefig.facecolor": SURFACE, "axes.facecolor": SURFACE,
-    "font.family": "DejaVu Sans", "font.size": 10, "axes.labelsize": 10, "xtick.labelsize": 9.5, "ytick.labelsize": 9.5,
-    "text.color": TEXT, "axes.labelcolor": MUTED, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED,
-    "axes.edgecolor": MUTED, "xtick.color": MUTED, "ytick.color": MUTED, "axes.linewidth": 0.8,
-    "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 9,
-    "figure.titlesize": 11, "figure.titleweight": "bold",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-    "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.8,
-    "xtick.major.size": 3, "ytick.major.size": 0, "xtick.minor.size": 0, "ytick.minor.size": 0,
+    "figure.figsize": (WIDTH, 3.1),
+    "figure.dpi": DPI,
+    "savefig.dpi": DPI,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": PAD,
+    "figure.constrained_layout.h_pad": PAD,
+    "figure.facecolor": SURFACE,
+    "savefig.facecolor": SURFACE,
+    "axes.facecolor": SURFACE,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "text.color": TEXT,
+    "axes.labelcolor": MUTED,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "axes.edgecolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 9,
+    "figure.titlesize": 11,
+    "figure.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
     "axes.prop_cycle": cycler(color=COLOURS),
-    "lines.linewidth": 2, "lines.markersize": 5.5, "lines.solid_capstyle": "round", "lines.dash_capstyle": "round",
-    "image.cmap": "stages", "image.interpolation": "nearest", "legend.frameon": False, "svg.hashsalt": "stages",
-    "figure.max_open_warning": 0,  # a slider's frames are all open until they are rendered
-}  # fmt: skip
+    "lines.linewidth": 2,
+    "lines.markersize": 5.5,
+    "lines.solid_capstyle": "round",
+    "lines.dash_capstyle": "round",
+    "image.cmap": "stages",
+    "image.interpolation": "nearest",
+    "legend.frameon": False,
+    "svg.hashsalt": "stages",
+    # a slider's frames are all open until they are rendered
+    "figure.max_open_warning": 0,
+}
 
-SEQUENTIAL = LinearSegmentedColormap.from_list("stages", ["#f4f1e8", "#a9cfe6", "#3b8fc4", "#0b3f70"])
+SEQUENTIAL = LinearSegmentedColormap.from_list(
+    "stages", ["#f4f1e8", "#a9cfe6", "#3b8fc4", "#0b3f70"]
+)
 DIVERGING = LinearSegmentedColormap.from_list(
     "stages_diverging", ["#8a3b0a", "#e0a070", "#f4f1e8", "#7fb4da", "#0b4a80"]
 )
@@ -62,7 +108,9 @@ for _cmap in (SEQUENTIAL, DIVERGING):
 
 @dataclass(frozen=True)
 class Look:
-    """How one method, or one verdict, is drawn: a colour, a marker, a dash and, for verdicts, a printed symbol."""
+    """How one method, or one verdict, is drawn: a colour, a marker, a dash and, for
+    verdicts, a printed symbol.
+    """
 
     colour: str
     marker: str = "o"
@@ -71,7 +119,9 @@ class Look:
 
     @property
     def ink(self) -> str:
-        """The colour, darkened until text set in it is readable on the page (a contrast of 4.5)."""
+        """The colour, darkened until text set in it is readable on the page (a contrast
+        of 4.5).
+        """
         return readable(self.colour)
 
 
@@ -85,7 +135,9 @@ _looks: dict[str, Look] = {}
 
 
 def use_style(methods: Iterable[str] = ()) -> None:
-    """Apply the book's style from here on, and deal out looks afresh: to `methods`, a chapter's list, in this order."""
+    """Apply the book's style from here on, and deal out looks afresh: to `methods`, a
+    chapter's list, in this order.
+    """
     mpl.rcParams.update(STYLE)
     _looks.clear()
     palette(methods)
@@ -99,7 +151,8 @@ def style():
 def palette(methods: Iterable[str]) -> dict[str, Look]:
     """Return each method's look: the one it has already, or the next that is free.
 
-    The first eight methods differ in colour and marker and the next sixteen in their dashes as well.
+    The first eight methods differ in colour and marker and the next sixteen in their
+    dashes as well.
 
     Raises:
         ValueError: more than 24 methods; nobody could tell them apart.
@@ -109,13 +162,18 @@ def palette(methods: Iterable[str]) -> dict[str, Look]:
         i = len(_looks)
         if method not in _looks:
             if i == len(COLOURS) * len(DASHES):
-                raise ValueError(f"no look is left for {method!r}: a chapter can tell {i} methods apart")
+                raise ValueError(
+                    f"no look is left for {method!r}: a chapter can tell {i} methods"
+                    " apart"
+                )
             _looks[method] = Look(COLOURS[i % 8], MARKERS[i % 8], DASHES[i // 8])
     return {method: _looks[method] for method in methods}
 
 
 def contrast(one: str, other: str) -> float:
-    """Return the WCAG contrast ratio of two colours, from 1 (equal) to 21 (black on white)."""
+    """Return the WCAG contrast ratio of two colours, from 1 (equal) to 21 (black on
+    white).
+    """
     dark, light = sorted((luminance(one), luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 
@@ -128,13 +186,17 @@ def luminance(colour) -> float:
 
 
 def readable(colour: str, surface: str = SURFACE, ratio: float = 4.5) -> str:
-    """Return `colour`, darkened as little as it takes to reach a contrast of `ratio` on `surface`."""
+    """Return `colour`, darkened as little as it takes to reach a contrast of `ratio` on
+    `surface`.
+    """
     shades = (to_hex(np.asarray(to_rgb(colour)) * (1 - i / 50)) for i in count())
     return next(shade for shade in shades if contrast(shade, surface) >= ratio)
 
 
 def headline(target: Figure | Axes, text: str) -> None:
-    """Set `text`, the finding in a sentence, above a figure (flush with its left edge) or above one of its panels."""
+    """Set `text`, the finding in a sentence, above a figure (flush with its left edge)
+    or above one of its panels.
+    """
     if isinstance(target, Figure):
         target.suptitle(balance(text, 50), x=EDGE, ha="left")
     else:
@@ -142,13 +204,21 @@ def headline(target: Figure | Axes, text: str) -> None:
 
 
 def balance(text: str, width: int) -> str:
-    """Break `text` into as few lines of at most `width` characters as it takes, and those as even as they can be."""
+    """Break `text` into as few lines of at most `width` characters as it takes, and
+    those as even as they can be.
+    """
     lines = len(textwrap.wrap(text, width))
-    return next(fit for w in range(1, width + 1) if (fit := textwrap.fill(text, w)).count("\n") < max(lines, 1))
+    return next(
+        fit
+        for w in range(1, width + 1)
+        if (fit := textwrap.fill(text, w)).count("\n") < max(lines, 1)
+    )
 
 
 def new_axes(ax: Axes | None, height: float, title: str | None) -> Axes:
-    """Return `ax`, or the axes of a new figure `height` inches high, under the headline `title`."""
+    """Return `ax`, or the axes of a new figure `height` inches high, under the headline
+    `title`.
+    """
     fresh = ax is None
     if fresh:
         with style():
@@ -159,7 +229,9 @@ def new_axes(ax: Axes | None, height: float, title: str | None) -> Axes:
 
 
 def png(figure: Figure, dpi: float = DPI, colours: int = 256) -> bytes:
-    """Render a figure as a PNG of at most `colours` colours; the same figure always gives the same bytes."""
+    """Render a figure as a PNG of at most `colours` colours; the same figure always
+    gives the same bytes.
+    """
     buffer = io.BytesIO()
     with plt.rc_context({"savefig.bbox": None}):
         figure.savefig(buffer, format="png", dpi=dpi, facecolor=figure.get_facecolor())
@@ -167,10 +239,14 @@ def png(figure: Figure, dpi: float = DPI, colours: int = 256) -> bytes:
 
 
 def quantise(picture: bytes, colours: int) -> bytes:
-    """Reduce a picture to at most `colours` colours and strip what a PNG says about its making."""
+    """Reduce a picture to at most `colours` colours and strip what a PNG says about its
+    making.
+    """
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     buffer = io.BytesIO()
-    image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        buffer, "PNG", optimize=True
+    )
     return buffer.getvalue()
 
 
@@ -186,12 +262,16 @@ class Picture:
         return self.text
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        data = {"image/png": base64.b64encode(self.png).decode(), "text/plain": self.text}
+        data = {
+            "image/png": base64.b64encode(self.png).decode(),
+            "text/plain": self.text,
+        }
         return data, {"image/png": {"width": self.width}}
 
 
 def show(figure: Figure | Artist) -> Picture:
-    """Render a figure, or the figure that `figure` (axes, say) belongs to, for the last line of a notebook cell.
+    """Render a figure, or the figure that `figure` (axes, say) belongs to, for the last
+    line of a notebook cell.
 
     The figure is closed, so that the notebook does not show it a second time.
     """
@@ -199,7 +279,7 @@ def show(figure: Figure | Artist) -> Picture:
     titles = [figure.get_suptitle(), *(ax.get_title("left") for ax in figure.axes)]
     picture = Picture(
         png(figure),
-        "Figure: " + (" ".join(next(filter(None, titles), "untitled").split())),
+        "Figure: " + " ".join(next(filter(None, titles), "untitled").split()),
         round(112 * figure.get_figwidth()),
     )
     plt.close(figure)

@@ -5,4 +5,13 @@ from stages.models.gpt import GPT, Cache
 from stages.models.initial import seeded
 from stages.models.vit import Prefix, ViT, masked_logits
 
-__all__ = ["GPT", "Cache", "Conv4", "Prefix", "ViT", "cosine_logits", "masked_logits", "seeded"]
+__all__ = [
+    "GPT",
+    "Cache",
+    "Conv4",
+    "Prefix",
+    "ViT",
+    "cosine_logits",
+    "masked_logits",
+    "seeded",
+]

@@ -24,7 +24,11 @@ CHAPTERS = {  # in the order of the book: (title, papers planned)
 def slugs() -> list[str]:
     """List the slugs of all papers in the book, in alphabetical order."""
     modules = (path.relative_to(_HERE).with_suffix("") for path in _HERE.glob("*/*.py"))
-    return sorted(m.as_posix() for m in modules if m.name != "common" and not m.name.startswith("_"))
+    return sorted(
+        m.as_posix()
+        for m in modules
+        if m.name != "common" and not m.name.startswith("_")
+    )
 
 
 def load(slug: str) -> Paper:
@@ -36,7 +40,11 @@ def load(slug: str) -> Paper:
     known = slugs()
     if slug not in known:
         near = difflib.get_close_matches(slug, known, n=1, cutoff=0.3)
-        near = near or difflib.get_close_matches(slug, [s.split("/")[1] for s in known], n=1, cutoff=0.3)
+        near = near or difflib.get_close_matches(
+            slug, [s.split("/")[1] for s in known], n=1, cutoff=0.3
+        )
         hint = f"; did you mean {near[0]}?" if near else ";"
-        raise ValueError(f"no paper {slug!r}{hint} `stages list` shows all {len(known)}")
+        raise ValueError(
+            f"no paper {slug!r}{hint} `stages list` shows all {len(known)}"
+        )
     return importlib.import_module(f"stages.papers.{slug.replace('/', '.')}").PAPER

@@ -2,7 +2,14 @@
 
 from stages.training.loop import constant, cosine, fit, optimiser, pick_device
 from stages.training.losses import next_token_loss
-from stages.training.probes import cka, effective_rank, leading_subspace, r2, ridge, subspace_overlap
+from stages.training.probes import (
+    cka,
+    effective_rank,
+    leading_subspace,
+    r2,
+    ridge,
+    subspace_overlap,
+)
 from stages.training.stacked import StackedMLP, stacked_accuracy, stacked_cross_entropy
 
 __all__ = [

@@ -1,4 +1,6 @@
-"""One training loop for the whole book: a loss, an optimiser, a schedule, and two places to step in."""
+"""One training loop for the whole book: a loss, an optimiser, a schedule, and two
+places to step in.
+"""
 
 import math
 import os
@@ -12,24 +14,40 @@ Schedule = Callable[[int], float]
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """Return `name`, else the environment's STAGES_DEVICE, else the first GPU, else the CPU.
+    """Return `name`, else the environment's STAGES_DEVICE, else the first GPU, else the
+    CPU.
 
     Raises:
         ValueError: the device is not there.
     """
-    name = name or os.environ.get("STAGES_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = (
+        name
+        or os.environ.get("STAGES_DEVICE")
+        or ("cuda" if torch.cuda.is_available() else "cpu")
+    )
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"no device {name!r} here; unset STAGES_DEVICE or use 'cpu'") from error
+        raise ValueError(
+            f"no device {name!r} here; unset STAGES_DEVICE or use 'cpu'"
+        ) from error
     return torch.device(name)
 
 
 def optimiser(
-    parameters: Iterable[nn.Parameter], name: Literal["adam", "adamw", "sgd"] = "adamw", lr: float = 1e-3, **options
+    parameters: Iterable[nn.Parameter],
+    name: Literal["adam", "adamw", "sgd"] = "adamw",
+    lr: float = 1e-3,
+    **options,
 ) -> torch.optim.Optimizer:
-    """Make torch's fused Adam, AdamW or SGD. `options` go to torch. Raises ValueError for another name."""
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    """Make torch's fused Adam, AdamW or SGD. `options` go to torch. Raises ValueError
+    for another name.
+    """
+    kinds = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "sgd": torch.optim.SGD,
+    }
     if name not in kinds:
         raise ValueError(f"no optimiser {name!r}; choose {', '.join(kinds)}")
     return kinds[name](parameters, lr=lr, fused=True, **options)
@@ -41,13 +59,16 @@ def constant() -> Schedule:
 
 
 def cosine(steps: int, warmup: int = 0, floor: float = 0.0) -> Schedule:
-    """Rise linearly over `warmup` steps, then fall to `floor` along half a cosine at step `steps`.
+    """Rise linearly over `warmup` steps, then fall to `floor` along half a cosine at
+    step `steps`.
 
     Raises:
         ValueError: the warm-up is not shorter than the whole.
     """
     if not 0 <= warmup < steps:
-        raise ValueError(f"the warm-up takes {warmup} of {steps} steps; it must be shorter")
+        raise ValueError(
+            f"the warm-up takes {warmup} of {steps} steps; it must be shorter"
+        )
 
     def factor(step: int) -> float:
         if step < warmup:
@@ -71,12 +92,16 @@ def fit(
     """Take optimiser steps on `loss(step)`; return the loss of each step.
 
     Args:
-        loss: computes the scalar to minimise at a step; it picks its own batch, so it decides what "seeded" means.
-        steps: how many, or the steps themselves (wrap them in `stages.progress.bar` to watch).
-        schedule: factor of the learning rate at a step; constant by default. The rates that the optimiser came with are
-            its reference and are put back at the end.
-        clip: the largest norm that all gradients together may have; longer ones are scaled down to it.
-        after_backward: called with gradients in place, before they are clipped: to add a penalty's gradient.
+        loss: computes the scalar to minimise at a step; it picks its own batch, so it
+            decides what "seeded" means.
+        steps: how many, or the steps themselves (wrap them in `stages.progress.bar` to
+            watch).
+        schedule: factor of the learning rate at a step; constant by default. The rates
+            that the optimiser came with are its reference and are put back at the end.
+        clip: the largest norm that all gradients together may have; longer ones are
+            scaled down to it.
+        after_backward: called with gradients in place, before they are clipped: to add
+            a penalty's gradient.
         after_step: called after the step: to average weights, to measure.
 
     Raises:
@@ -93,7 +118,9 @@ def fit(
         if after_backward:
             after_backward(step)
         if clip is not None:
-            nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], clip)
+            nn.utils.clip_grad_norm_(
+                [p for group in optimiser.param_groups for p in group["params"]], clip
+            )
         optimiser.step()
         if after_step:
             after_step(step)
@@ -102,5 +129,7 @@ def fit(
         group["lr"] = rate
     values = torch.stack(losses).tolist() if losses else []
     if bad := [i for i, value in enumerate(values) if not math.isfinite(value)]:
-        raise FloatingPointError(f"the loss is not finite from step {bad[0]} of {len(values)} on")
+        raise FloatingPointError(
+            f"the loss is not finite from step {bad[0]} of {len(values)} on"
+        )
     return values

@@ -1,4 +1,6 @@
-"""Text as rows of token numbers: a vocabulary, and how pieces of text whose lengths differ by row are joined."""
+"""Text as rows of token numbers: a vocabulary, and how pieces of text whose lengths
+differ by row are joined.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,7 +16,8 @@ class Vocabulary:
 
     Args:
         tokens: the tokens, no one twice.
-        separator: what stands between tokens in a text, " " for words, "" for characters.
+        separator: what stands between tokens in a text, " " for words, "" for
+            characters.
     """
 
     def __init__(self, tokens: Iterable[str], separator: str = " "):
@@ -22,17 +25,23 @@ class Vocabulary:
         self.separator = separator
         self.number = {token: i for i, token in enumerate(self.tokens)}
         if len(self.number) < len(self.tokens):
-            twice = next(token for i, token in enumerate(self.tokens) if self.number[token] != i)
+            twice = next(
+                token for i, token in enumerate(self.tokens) if self.number[token] != i
+            )
             raise ValueError(f"the token {twice!r} is in the vocabulary twice")
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def encode(self, text: str) -> Int[Tensor, " length"]:
-        """Return the numbers of a text's tokens; ValueError names one that the vocabulary does not have."""
+        """Return the numbers of a text's tokens; ValueError names one that the
+        vocabulary does not have.
+        """
         tokens = text.split(self.separator) if self.separator else list(text)
         if unknown := [token for token in tokens if token not in self.number]:
-            raise ValueError(f"no token {unknown[0]!r} in the vocabulary of {len(self)}")
+            raise ValueError(
+                f"no token {unknown[0]!r} in the vocabulary of {len(self)}"
+            )
         return torch.tensor([self.number[token] for token in tokens], dtype=torch.int64)
 
     def decode(self, numbers: Int[Tensor, " length"] | Sequence[int]) -> str:
@@ -42,10 +51,12 @@ class Vocabulary:
 
 
 def join(*pieces: Int[Tensor, "..."], pad: str = "right") -> Int[Tensor, "n length"]:
-    """Put pieces of text, (n, tokens) or (tokens) for all rows alike, one after the other without gaps.
+    """Put pieces of text, (n, tokens) or (tokens) for all rows alike, one after the
+    other without gaps.
 
-    Pads inside pieces are dropped: rows become as long as the longest, with the pads of the shorter on the right, or
-    on the left where what follows a row has to start at one position for all of them.
+    Pads inside pieces are dropped: rows become as long as the longest, with the pads of
+    the shorter on the right, or on the left where what follows a row has to start at
+    one position for all of them.
     """
     if pad not in ("left", "right"):
         raise ValueError(f"pads go 'left' or 'right', not {pad!r}")

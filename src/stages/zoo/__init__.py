@@ -1,6 +1,8 @@
-"""Base models: small networks that papers start from, with the recipe that trains each and a card that vouches for it.
+"""Base models: small networks that papers start from, with the recipe that trains each
+and a card that vouches for it.
 
-`load("vit_p8")` gives the shipped network, frozen. `stages zoo train NAME` makes it anew.
+`load("vit_p8")` gives the shipped network, frozen. `stages zoo train NAME` makes it
+anew.
 """
 
 from stages.zoo.recipe import Recipe

@@ -1,8 +1,9 @@
-"""Small transformers that were trained to regress in context, and the code that trains them.
+"""Small transformers that were trained to regress in context, and the code that trains
+them.
 
-Each reads x_1, y_1, x_2, y_2, ... and says at every x_i what y_i will be, after "What learning algorithm is in-context
-learning?" (Akyürek et al. 2023, sec. 2 and 4). The paper `mechanisms/icl_linear` trains its networks here too, with
-seeds of its own.
+Each reads x_1, y_1, x_2, y_2, ... and says at every x_i what y_i will be, after "What
+learning algorithm is in-context learning?" (Akyürek et al. 2023, sec. 2 and 4). The
+paper `mechanisms/icl_linear` trains its networks here too, with seeds of its own.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,16 +29,20 @@ Predictions = Float[Tensor, "batch pairs"]
 
 @dataclass(frozen=True)
 class Task:
-    """A network and what it is trained on: y = w·x + noise, w and x standard normal, always drawn afresh.
+    """A network and what it is trained on: y = w·x + noise, w and x standard normal,
+    always drawn afresh.
 
     Attributes:
         depth, width, heads: of the transformer.
         d, pairs: inputs of the function, and pairs in a sequence.
-        longest: pairs that there are positions for; those beyond `pairs` are never trained.
+        longest: pairs that there are positions for; those beyond `pairs` are never
+            trained.
         sigma: the noise's standard deviation.
-        ones: w is all ones in every sequence, so that there is nothing to learn from the context.
+        ones: w is all ones in every sequence, so that there is nothing to learn from
+            the context.
         last: the loss counts the last y alone, instead of all.
-        steps, batch, lr, warmup: of AdamW under a cosine; the warm-up is a share of the steps.
+        steps, batch, lr, warmup: of AdamW under a cosine; the warm-up is a share of the
+            steps.
     """
 
     depth: int = 4
@@ -56,13 +61,17 @@ class Task:
 
 
 class Regressor(nn.Module):
-    """A `GPT` that reads pairs in the place of words, and answers with a number at each input x."""
+    """A `GPT` that reads pairs in the place of words, and answers with a number at each
+    input x.
+    """
 
     def __init__(self, task: Task):
         super().__init__()
         self.embed = nn.Linear(task.d + 1, task.width)
         head = nn.Linear(task.width, 1)
-        self.gpt = GPT(None, task.width, task.depth, task.heads, 2 * task.longest, head=head)
+        self.gpt = GPT(
+            None, task.width, task.depth, task.heads, 2 * task.longest, head=head
+        )
 
     def forward(self, tokens: Tokens) -> Predictions:
         """Predict y_i at the token of each x_i of `linreg.encode`'s tokens."""
@@ -74,7 +83,9 @@ class Regressor(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """A one-layer LSTM of about as many weights, which reads and answers as a `Regressor` does."""
+    """A one-layer LSTM of about as many weights, which reads and answers as a
+    `Regressor` does.
+    """
 
     def __init__(self, task: Task):
         super().__init__()
@@ -86,8 +97,12 @@ class Recurrent(nn.Module):
         return self.head(self.lstm(tokens)[0])[:, ::2, 0]
 
 
-def batches(task: Task, seed: int, *names: str | int) -> Iterator[tuple[Tokens, Predictions]]:
-    """Yield a training's tokens and outputs, batch by batch; tasks that differ in their noise share all other draws."""
+def batches(
+    task: Task, seed: int, *names: str | int
+) -> Iterator[tuple[Tokens, Predictions]]:
+    """Yield a training's tokens and outputs, batch by batch; tasks that differ in their
+    noise share all other draws.
+    """
     generator = torch_rng(seed, "in context", *names)
     while True:
         w, x, noise = (
@@ -99,9 +114,14 @@ def batches(task: Task, seed: int, *names: str | int) -> Iterator[tuple[Tokens, 
 
 
 def train(
-    network: nn.Module, task: Task, seed: int, *names: str | int, watch: Callable[[int], None] | None = None
+    network: nn.Module,
+    task: Task,
+    seed: int,
+    *names: str | int,
+    watch: Callable[[int], None] | None = None,
 ) -> list[float]:
-    """Train a network in place on squared errors at all y, the first from nothing included (eq. 8); return the losses.
+    """Train a network in place on squared errors at all y, the first from nothing
+    included (eq. 8); return the losses.
 
     Args:
         names: the stream of its data.
@@ -109,7 +129,9 @@ def train(
     """
     device = next(network.parameters()).device
     data = batches(task, seed, *names)
-    adam = optimiser(network.parameters(), "adamw", task.lr, betas=(0.9, 0.98), weight_decay=0.0)
+    adam = optimiser(
+        network.parameters(), "adamw", task.lr, betas=(0.9, 0.98), weight_decay=0.0
+    )
     counted = slice(-1 if task.last else 0, None)
 
     def loss(step: int) -> Tensor:
@@ -127,93 +149,134 @@ def train(
 
 
 @torch.no_grad()
-def predictions(network: nn.Module, tokens: Float[Tensor, "n tokens width"]) -> Predictions:
+def predictions(
+    network: nn.Module, tokens: Float[Tensor, "n tokens width"]
+) -> Predictions:
     """Return a network's predictions in double precision, on the CPU."""
-    return torch.cat([network(part.to(pick_device())).cpu() for part in tokens.split(1000)]).double()
+    return torch.cat(
+        [network(part.to(pick_device())).cpu() for part in tokens.split(1000)]
+    ).double()
 
 
 @torch.no_grad()
 def implied(
-    network: nn.Module, world: linreg.Regressions, n: int, queries: Float[Tensor, "contexts queries d"]
+    network: nn.Module,
+    world: linreg.Regressions,
+    n: int,
+    queries: Float[Tensor, "contexts queries d"],
 ) -> tuple[Float[Tensor, "contexts d"], float]:
-    """Fit linear weights, without intercept, to what a network says of new queries after n pairs (eq. 16).
+    """Fit linear weights, without intercept, to what a network says of new queries
+    after n pairs (eq. 16).
 
     Returns:
-        The weights of each context, and the share of all the predictions' squares that they account for (R²).
+        The weights of each context, and the share of all the predictions' squares that
+        they account for (R²).
     """
     contexts, many = queries.shape[:2]
-    x = torch.cat([world.x[:contexts, None, :n].expand(-1, many, -1, -1), queries[:, :, None]], 2)
-    tokens = linreg.encode(x, world.y[:contexts, None, :n].expand(-1, many, -1)).flatten(0, 1)
-    said = network(tokens.to(pick_device()))[:, -1].cpu().double().view(contexts, many, 1)
+    x = torch.cat(
+        [world.x[:contexts, None, :n].expand(-1, many, -1, -1), queries[:, :, None]], 2
+    )
+    tokens = linreg.encode(
+        x, world.y[:contexts, None, :n].expand(-1, many, -1)
+    ).flatten(0, 1)
+    said = (
+        network(tokens.to(pick_device()))[:, -1].cpu().double().view(contexts, many, 1)
+    )
     w = torch.linalg.solve(queries.mT @ queries, queries.mT @ said)
     rest = (said - queries @ w).square().sum() / said.square().sum()
     return w[..., 0], 1 - rest.item()
 
 
-# -------------------------------------------------------------------------------------- a transformer written by hand
+# -------------------------------------------------------- a transformer written by hand
 
 
 class HandWritten(nn.Module):
-    """A transformer whose weights are written down, not trained: attention without softmax, norms or perceptrons.
+    """A transformer whose weights are written down, not trained: attention without
+    softmax, norms or perceptrons.
 
-    A token's state is [r, x, k, p]: a residual, its input, a key and its position. The first layer moves x_i to the
-    token of y_i, as its key; each of the others takes one step of gradient descent from w = 0,
+    A token's state is [r, x, k, p]: a residual, its input, a key and its position. The
+    first layer moves x_i to the token of y_i, as its key; each of the others takes one
+    step of gradient descent from w = 0,
 
         r_t <- r_t - 2 step Σ_s r_s k_s·(x_t + k_t),
 
-    in which only tokens of y have keys, so that r becomes y - w·x at those and -w·x at those of x.
+    in which only tokens of y have keys, so that r becomes y - w·x at those and -w·x at
+    those of x.
 
     Args:
         d, tokens: inputs of the function, and the most tokens to read.
         step: the step size.
-        steps: how many. More than one need every pair to see all pairs of its prefix, so `causal` must be off.
-        causal: whether a token sees only those up to itself. If not, what is read is one prefix and one query.
+        steps: how many. More than one need every pair to see all pairs of its prefix,
+            so `causal` must be off.
+        causal: whether a token sees only those up to itself. If not, what is read is
+            one prefix and one query.
 
     Raises:
         ValueError: several steps under a causal mask.
     """
 
-    def __init__(self, d: int, tokens: int, step: float, steps: int = 1, causal: bool = True):
+    def __init__(
+        self, d: int, tokens: int, step: float, steps: int = 1, causal: bool = True
+    ):
         super().__init__()
         if steps > 1 and causal:
-            raise ValueError(f"{steps} steps under a causal mask would not be gradient descent on the whole prefix")
+            raise ValueError(
+                f"{steps} steps under a causal mask would not be gradient descent on"
+                " the whole prefix"
+            )
         self.tokens, self.steps, self.causal = tokens, steps, causal
         eye = torch.eye(1 + 2 * d + tokens, dtype=torch.float64)
         r, x, k, p = eye.split([1, d, d, tokens])  # rows that read a part of a state
-        self.register_buffer("move", torch.stack([_pad(p[1:], p), p, _pad(x, p)]))  # q_t = k_{t-1}
+        self.register_buffer(
+            "move", torch.stack([_pad(p[1:], p), p, _pad(x, p)])
+        )  # q_t = k_{t-1}
         self.register_buffer("moved", _pad(k, p).T)
-        self.register_buffer("descend", torch.stack([_pad(x + k, p), _pad(k, p), _pad(r, p)]))
+        self.register_buffer(
+            "descend", torch.stack([_pad(x + k, p), _pad(k, p), _pad(r, p)])
+        )
         self.register_buffer("descended", -2 * step * _pad(r, p).T)
 
-    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch pairs"]:
+    def forward(
+        self, tokens: Float[Tensor, "batch tokens width"]
+    ) -> Float[Tensor, "batch pairs"]:
         """Predict y_i at the token of each x_i of `linreg.encode`'s tokens."""
         n, d = tokens.shape[1], tokens.shape[2] - 1
-        places = torch.eye(self.tokens, dtype=tokens.dtype)[:n].expand(len(tokens), -1, -1)
+        places = torch.eye(self.tokens, dtype=tokens.dtype)[:n].expand(
+            len(tokens), -1, -1
+        )
         state = torch.cat([tokens, torch.zeros_like(tokens[..., :d]), places], -1)
-        for weights, out in [(self.move, self.moved)] + self.steps * [(self.descend, self.descended)]:
+        for weights, out in [(self.move, self.moved)] + self.steps * [
+            (self.descend, self.descended)
+        ]:
             q, key, value = torch.einsum("bnw,kvw->kbnv", state, weights.to(tokens))
             scores = q @ key.mT
-            state = state + (scores.tril() if self.causal else scores) @ value @ out.to(tokens).T
+            state = (
+                state
+                + (scores.tril() if self.causal else scores) @ value @ out.to(tokens).T
+            )
         return -state[:, ::2, 0]
 
 
 def _pad(rows: Tensor, like: Tensor) -> Tensor:
-    """Fill rows of weights up with zeros, so that all of a layer's fit into one tensor."""
+    """Fill rows of weights up with zeros, so that a layer's fit into one tensor."""
     return F.pad(rows, (0, 0, 0, max(0, len(like) - len(rows))))
 
 
-# ----------------------------------------------------------------------------------------------------- the recipe
+# --------------------------------------------------------------------------- the recipe
 
 
 @dataclass(frozen=True)
 class Family:
-    """Networks that share a task but for its depth and its noise; of those without noise, `seeds` of each.
+    """Networks that share a task but for its depth and its noise; of those without
+    noise, `seeds` of each.
 
     Attributes:
         task: what they share, and the training of those without noise.
         depths: of those without noise.
-        noises: 1 / sigma² of those with noise, which have the task's depth, and go on from the one without.
-        noisy, control: steps of those with noise, from there on, and of the one whose w is always ones.
+        noises: 1 / sigma² of those with noise, which have the task's depth, and go on
+            from the one without.
+        noisy, control: steps of those with noise, from there on, and of the one whose w
+            is always ones.
     """
 
     task: Task = Task()
@@ -239,44 +302,69 @@ def noise_name(inverse: int) -> str:
 
 def tasks(settings: Family) -> dict[str, Task]:
     """Return the tasks of a family by name."""
-    found = {depth_name(depth): replace(settings.task, depth=depth) for depth in settings.depths}
+    found = {
+        depth_name(depth): replace(settings.task, depth=depth)
+        for depth in settings.depths
+    }
     for inverse in settings.noises:
-        found[noise_name(inverse)] = replace(settings.task, sigma=inverse**-0.5, steps=settings.noisy)
+        found[noise_name(inverse)] = replace(
+            settings.task, sigma=inverse**-0.5, steps=settings.noisy
+        )
     found[CONTROL] = replace(settings.task, ones=True, steps=settings.control)
     return found
 
 
 def build(settings: Family) -> nn.ModuleList:
-    """Make the networks, a dictionary for each seed: all of them for the first, those without noise for the others."""
+    """Make the networks, a dictionary for each seed: all of them for the first, those
+    without noise for the others.
+    """
     first = tasks(settings)
     clean = {depth_name(depth): first[depth_name(depth)] for depth in settings.depths}
     groups = [first] + (settings.seeds - 1) * [clean]
-    return nn.ModuleList(nn.ModuleDict({name: Regressor(task) for name, task in group.items()}) for group in groups)
+    return nn.ModuleList(
+        nn.ModuleDict({name: Regressor(task) for name, task in group.items()})
+        for group in groups
+    )
 
 
 def fit_all(networks: nn.ModuleList, settings: Family, seed: int) -> None:
     """Train all networks, one after another."""
-    kinds, todo = tasks(settings), [(i, name) for i, group in enumerate(networks) for name in group]
+    kinds, todo = (
+        tasks(settings),
+        [(i, name) for i, group in enumerate(networks) for name in group],
+    )
     for i, name in bar(todo, desc="networks"):
         start(networks[i], name, kinds[name])
         train(networks[i][name], kinds[name], seed, "zoo", i, name)
 
 
 def start(networks: Mapping[str, nn.Module], name: str, task: Task) -> None:
-    """Let a network that is to be trained with noise go on from the one of its depth that was trained without."""
+    """Let a network that is to be trained with noise go on from the one of its depth
+    that was trained without.
+    """
     if task.sigma:
         networks[name].load_state_dict(networks[depth_name(task.depth)].state_dict())
 
 
 def measure(networks: nn.ModuleList, settings: Family, seed: int) -> dict[str, float]:
-    """Measure how far networks are from Bayes' prediction for their noise: 1000 times MSPD / d, mean over seeds."""
+    """Measure how far networks are from Bayes' prediction for their noise: 1000 times
+    MSPD / d, mean over seeds.
+    """
     found = {}
     for name, task in tasks(settings).items():
         if not task.ones:
-            world = linreg.sample(2000, task.pairs, task.d, seed, sigma=task.sigma, stream=("zoo", "test"))
+            world = linreg.sample(
+                2000, task.pairs, task.d, seed, sigma=task.sigma, stream=("zoo", "test")
+            )
             best = (linreg.bayes(world.x, world.y, task.sigma, 1.0) * world.x).sum(-1)
             tokens = linreg.encode(world.x, world.y)
-            said = torch.stack([predictions(group[name], tokens) for group in networks if name in group])
+            said = torch.stack(
+                [
+                    predictions(group[name], tokens)
+                    for group in networks
+                    if name in group
+                ]
+            )
             gap = (said - best).square()[..., 1 : task.d].mean() / task.d
             found[f"{name}: 1000 x distance to Bayes"] = 1000 * gap.item()
     return found
@@ -284,8 +372,10 @@ def measure(networks: nn.ModuleList, settings: Family, seed: int) -> dict[str, f
 
 RECIPE = Recipe(
     "icl_linear",
-    "small transformers that regress in context: depths 1, 2 and 4, three of each; three noises; and a control",
-    "sequences of 6 pairs (x, w·x + noise), 3 inputs, a w of its own in each, always drawn afresh",
+    "small transformers that regress in context: depths 1, 2 and 4, three of each;"
+    " three noises; and a control",
+    "sequences of 6 pairs (x, w·x + noise), 3 inputs, a w of its own in each, always"
+    " drawn afresh",
     Family(),
     build,
     fit_all,

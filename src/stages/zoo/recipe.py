@@ -15,9 +15,11 @@ class Recipe:
         name: of the model and its files.
         summary, data: what it is, and what it was trained on, in a line each.
         settings: a frozen dataclass of plain values; the card holds them, and must.
-        build: `build(settings)` makes the network, its weights drawn from torch's own stream.
+        build: `build(settings)` makes the network, its weights drawn from torch's own
+            stream.
         fit: `fit(network, settings, seed)` trains it in place, on the device it is on.
-        measure: `measure(network, settings, seed)` gives numbers by name, accuracies in per cent.
+        measure: `measure(network, settings, seed)` gives numbers by name, accuracies in
+            per cent.
     """
 
     name: str

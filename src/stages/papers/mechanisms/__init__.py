@@ -1,1 +1,3 @@
-"""Inside language models: what a transformer computes, and which of its parts decide it."""
+"""Inside language models: what a transformer computes, and which of its parts decide
+it.
+"""

@@ -1,4 +1,6 @@
-"""What a problem is, how it is solved exactly, and how a set of problems is drawn and balanced."""
+"""What a problem is, how it is solved exactly, and how a set of problems is drawn and
+balanced.
+"""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +22,9 @@ Pairs = Int[np.ndarray, "2 n digits"]
 
 @dataclass(frozen=True)
 class Problems:
-    """a + b, a - b or a * b: the operands' digits, the least significant first, zeros above a number's own digits."""
+    """a + b, a - b or a * b: the operands' digits, the least significant first, zeros
+    above a number's own digits.
+    """
 
     a: Digits
     b: Digits
@@ -35,9 +39,11 @@ class Problems:
         return type(self)(self.a[index], self.b[index], self.operation, self.base)
 
     def solve(self) -> tuple[Digits, Bool[Tensor, " n"]]:
-        """Return the digits of the result's size, the least significant first, and whether it is negative.
+        """Return the digits of the result's size, the least significant first, and
+        whether it is negative.
 
-        A sum has one digit more than the operands, a difference as many, a product twice as many.
+        A sum has one digit more than the operands, a difference as many, a product
+        twice as many.
         """
         a, b = self.a, self.b
         negative = torch.zeros(len(a), dtype=torch.bool)
@@ -68,7 +74,9 @@ class Problems:
 
 
 def settle(columns: Digits, base: int) -> tuple[Digits, Digits]:
-    """Carry what is too much (or borrow what is too little) for a digit: the digits, and the carry out of each."""
+    """Carry what is too much (or borrow what is too little) for a digit: the digits,
+    and the carry out of each.
+    """
     digits, carries = [], [torch.zeros_like(columns[:, 0])]
     for column in columns.unbind(1):
         total = column + carries[-1]
@@ -93,7 +101,8 @@ def sample(
     exclude: Problems | None = None,
     stream: Sequence[str | int] = (),
 ) -> Problems:
-    """Draw problems with operands of up to `digits` digits, with repetition; a balanced set is in random order.
+    """Draw problems with operands of up to `digits` digits, with repetition; a balanced
+    set is in random order.
 
     Args:
         n: how many problems.
@@ -101,46 +110,64 @@ def sample(
         seed: with `stream`, decides everything.
         base: of the digits, 2 to 36.
         operation: "+", "-" or "*"; a difference may be negative.
-        balance: None draws both operands evenly below base**digits. "carries" takes every sum of one digit once, 9 % of
-            numbers below base**2 and of each further length but the last, and the rest below base**digits, such that
-            each number of carries in a + b is as frequent as any other. "lengths" takes every sum of one digit once and
-            as many problems of each further length of the longer operand as are proportional to it, the length of the
-            shorter operand spread evenly.
+        balance: None draws both operands evenly below base**digits. "carries" takes
+            every sum of one digit once, 9 % of numbers below base**2 and of each
+            further length but the last, and the rest below base**digits, such that each
+            number of carries in a + b is as frequent as any other. "lengths" takes
+            every sum of one digit once and as many problems of each further length of
+            the longer operand as are proportional to it, the length of the shorter
+            operand spread evenly.
         exclude: problems that must not be drawn, as those of training in a test.
 
     Raises:
-        ValueError: an unknown word, too few problems for a balance, or nothing left to draw.
+        ValueError: an unknown word, too few problems for a balance, or nothing left to
+            draw.
     """
-    if operation not in OPERATIONS or balance not in (None, "carries", "lengths") or base not in BASES:
+    if (
+        operation not in OPERATIONS
+        or balance not in (None, "carries", "lengths")
+        or base not in BASES
+    ):
         raise ValueError(
-            f"{operation=}, {balance=}, {base=}: choose from {', '.join(OPERATIONS)}, from None, 'carries', 'lengths' "
-            f"and from {BASES[0]} to {BASES[-1]}"
+            f"{operation=}, {balance=}, {base=}: choose from {', '.join(OPERATIONS)},"
+            f" from None, 'carries', 'lengths' and from {BASES[0]} to {BASES[-1]}"
         )
     if n < 1 or digits < 1:
-        raise ValueError(f"asked for {n} problems of {digits} digits; ask for 1 or more of each")
+        raise ValueError(
+            f"asked for {n} problems of {digits} digits; ask for 1 or more of each"
+        )
     random = rng(seed, "arithmetic", *stream)
     if balance is None:
         pairs = _evenly(n, digits, base, random, exclude)
     else:
         if digits < 2 or n < base**2 or exclude is not None:
             raise ValueError(
-                f"{n} problems of {digits} digits cannot be balanced: it takes 2 digits, room for all {base**2} sums "
-                "of one digit, and nothing to exclude"
+                f"{n} problems of {digits} digits cannot be balanced: it takes 2"
+                f" digits, room for all {base**2} sums of one digit, and nothing to"
+                " exclude"
             )
         one = np.zeros((2, base**2, digits), np.int64)
         one[:, :, 0] = np.indices((base, base)).reshape(2, -1)
-        others = (_by_carries if balance == "carries" else _by_lengths)(n, digits, base, random)
+        others = (_by_carries if balance == "carries" else _by_lengths)(
+            n, digits, base, random
+        )
         pairs = np.concatenate([one, others], 1)[:, random.permutation(n)]
     return Problems(*torch.from_numpy(np.ascontiguousarray(pairs)), operation, base)
 
 
-def _evenly(n: int, digits: int, base: int, random: np.random.Generator, exclude: Problems | None) -> Pairs:
+def _evenly(
+    n: int,
+    digits: int,
+    base: int,
+    random: np.random.Generator,
+    exclude: Problems | None,
+) -> Pairs:
     if exclude is None:
         return random.integers(0, base, (n, 2, digits)).swapaxes(0, 1)
     if exclude.a.shape[1] != digits or exclude.base != base:
         raise ValueError(
-            f"the problems to exclude have {exclude.a.shape[1]} digits in base {exclude.base}; "
-            f"those to draw have {digits} in base {base}"
+            f"the problems to exclude have {exclude.a.shape[1]} digits in base"
+            f" {exclude.base}; those to draw have {digits} in base {base}"
         )
     seen, drawn = _keys(np.stack([exclude.a.numpy(), exclude.b.numpy()])), []
     for _ in range(ROUNDS):
@@ -148,7 +175,10 @@ def _evenly(n: int, digits: int, base: int, random: np.random.Generator, exclude
         drawn.append(pairs[:, ~np.isin(_keys(pairs), seen)])
         if sum(part.shape[1] for part in drawn) >= n:
             return np.concatenate(drawn, 1)[:, :n]
-    raise ValueError(f"hardly any problem of {digits} digits in base {base} is left that is not excluded")
+    raise ValueError(
+        f"hardly any problem of {digits} digits in base {base} is left that is not"
+        " excluded"
+    )
 
 
 def _keys(pairs: Pairs) -> np.ndarray:
@@ -158,11 +188,16 @@ def _keys(pairs: Pairs) -> np.ndarray:
 
 
 def _by_carries(n: int, digits: int, base: int, random: np.random.Generator) -> Pairs:
-    """All but the sums of one digit, drawn evenly and refused where their number of carries has had its share."""
+    """All but the sums of one digit, drawn evenly and refused where their number of
+    carries has had its share.
+    """
     short = n * 9 // 100
     counts = [*[short] * (digits - 2), n - base**2 - short * (digits - 2)]
     share = np.full(digits + 1, math.ceil(n / (digits + 1)))
-    share[:2] -= [base * (base + 1) // 2, base * (base - 1) // 2]  # what the sums of one digit have had
+    share[:2] -= [
+        base * (base + 1) // 2,
+        base * (base - 1) // 2,
+    ]  # what the sums of one digit have had
     parts = []
     for length, count in enumerate(counts, 2):
         for _ in range(ROUNDS):
@@ -170,26 +205,39 @@ def _by_carries(n: int, digits: int, base: int, random: np.random.Generator) -> 
                 break
             pairs = np.zeros((2, 4 * count + 64, digits), np.int64)
             pairs[:, :, :length] = random.integers(0, base, (2, pairs.shape[1], length))
-            carries = Problems(*torch.from_numpy(pairs), "+", base).carries.sum(1).numpy()
-            rank = (np.eye(digits + 1, dtype=np.int64)[carries].cumsum(0) - 1)[np.arange(len(carries)), carries]
+            carries = (
+                Problems(*torch.from_numpy(pairs), "+", base).carries.sum(1).numpy()
+            )
+            rank = (np.eye(digits + 1, dtype=np.int64)[carries].cumsum(0) - 1)[
+                np.arange(len(carries)), carries
+            ]
             kept = np.flatnonzero(rank < share[carries])[:count]
             parts.append(pairs[:, kept])
             share -= np.bincount(carries[kept], minlength=digits + 1)
             count -= len(kept)
         if count:
-            raise ValueError(f"{n} problems of {digits} digits in base {base} cannot be balanced; ask for more")
+            raise ValueError(
+                f"{n} problems of {digits} digits in base {base} cannot be balanced;"
+                " ask for more"
+            )
     return np.concatenate(parts, 1)
 
 
 def _by_lengths(n: int, digits: int, base: int, random: np.random.Generator) -> Pairs:
-    """All but the sums of one digit, a length of i digits i times as often as a single digit would be."""
+    """All but the sums of one digit, a length of i digits i times as often as a single
+    digit would be.
+    """
     unit = int((n - base**2) / (digits * (digits + 1) / 2 - 1))
     counts = [i * unit for i in range(2, digits + 1)]
     counts[0] += n - base**2 - sum(counts)
     longer = np.repeat(np.arange(2, digits + 1), counts)
-    shorter = np.concatenate([np.arange(count) % i + 1 for i, count in enumerate(counts, 2)])
+    shorter = np.concatenate(
+        [np.arange(count) % i + 1 for i, count in enumerate(counts, 2)]
+    )
     of = np.stack([longer, shorter])[..., None]
     place = np.arange(digits)
-    pairs = random.integers(place == of - 1, base, (2, len(longer), digits)) * (place < of)
+    pairs = random.integers(place == of - 1, base, (2, len(longer), digits)) * (
+        place < of
+    )
     swap = random.random(len(longer)) < 0.5
     return np.where(swap[:, None], pairs[::-1], pairs)

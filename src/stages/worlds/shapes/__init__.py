@@ -1,9 +1,10 @@
 """Scenes of simple shapes: data first, pixels second.
 
-A scene is a row of attributes (what is there, where, in which colour, before which ground, in which style); pictures,
-masks, boxes and captions are all computed from it. Change an attribute and draw again for an edit or the next frame of
-a video; ask about the attributes for a question. Every factor has its own stream of chance, so that factors are
-independent of each other, and fixing one leaves the others as they were.
+A scene is a row of attributes (what is there, where, in which colour, before which
+ground, in which style); pictures, masks, boxes and captions are all computed from it.
+Change an attribute and draw again for an edit or the next frame of a video; ask about
+the attributes for a question. Every factor has its own stream of chance, so that
+factors are independent of each other, and fixing one leaves the others as they were.
 """
 
 from stages.worlds.shapes.geometry import boxes, masks

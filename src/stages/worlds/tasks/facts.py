@@ -26,7 +26,11 @@ GROUPS = {
     "plant": ("fruit", "vegetable"),
     "thing": ("tool", "garment", "vehicle"),
 }
-SPLITS = {"train": (15, 10, 15), "validation": (4, 2, 4), "test": (5, 4, 5)}  # nouns of each group
+SPLITS = {
+    "train": (15, 10, 15),
+    "validation": (4, 2, 4),
+    "test": (5, 4, 5),
+}  # nouns of each group
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "black", "white")
 HOMES = ("attic", "cellar", "garden", "harbour", "kitchen", "market", "stable", "tower")
 FAMILIES = {
@@ -39,21 +43,39 @@ TASKS = tuple(task for tasks in FAMILIES.values() for task in tasks)
 OF_WORDS = FAMILIES["lookup"] + FAMILIES["order"]  # the others are about lists
 KIND_OF = {word: kind for kind, words in KINDS.items() for word in words}
 WORDS = tuple(sorted(KIND_OF))
-GROUP = torch.tensor([[KIND_OF[word] in kinds for kinds in GROUPS.values()].index(True) for word in WORDS])
+GROUP = torch.tensor(
+    [
+        [KIND_OF[word] in kinds for kinds in GROUPS.values()].index(True)
+        for word in WORDS
+    ]
+)
 
 
 @cache
 def vocabulary() -> Vocabulary:
-    """Return the words: a noun's number is its place in WORDS plus 1, then all else that is an answer, then "Q A ;"."""
+    """Return the words: a noun's number is its place in WORDS plus 1, then all else
+    that is an answer, then "Q A ;".
+    """
     letters = sorted({word[0] for word in WORDS})
     return Vocabulary(
-        [*WORDS, *(word + "s" for word in WORDS), *COLOURS, *HOMES, *KINDS, *letters, "yes", "no", *"QA;"]
+        [
+            *WORDS,
+            *(word + "s" for word in WORDS),
+            *COLOURS,
+            *HOMES,
+            *KINDS,
+            *letters,
+            "yes",
+            "no",
+            *"QA;",
+        ]
     )
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is true in one world, and whose the nouns are; nouns are counted as in WORDS, the alphabet's order.
+    """What is true in one world, and whose the nouns are; nouns are counted as in
+    WORDS, the alphabet's order.
 
     `split` counts SPLITS; one noun has one place for all tasks.
     """
@@ -66,7 +88,7 @@ class Facts:
 
     @cached_property
     def table(self) -> Int[Tensor, "tasks nouns"]:
-        """The answers, as tokens, of the tasks about words, in the order of OF_WORDS."""
+        """The answers, as tokens, of the tasks about words, in OF_WORDS' order."""
         columns = {
             "plural": [word + "s" for word in WORDS],
             "partner": [WORDS[i] for i in self.partner],
@@ -74,22 +96,34 @@ class Facts:
             "home": [HOMES[i] for i in self.home],
             "kind": [KIND_OF[word] for word in WORDS],
             "letter": [word[0] for word in WORDS],
-            "larger": ["yes" if larger else "no" for larger in self.size > self.size[self.partner]],
+            "larger": [
+                "yes" if larger else "no"
+                for larger in self.size > self.size[self.partner]
+            ],
             "next": [*WORDS[1:], *WORDS[:1]],
             "previous": [*WORDS[-1:], *WORDS[:-1]],
             "second next": [*WORDS[2:], *WORDS[:2]],
         }
-        return torch.stack([vocabulary().encode(" ".join(columns[task])) for task in OF_WORDS])
+        return torch.stack(
+            [vocabulary().encode(" ".join(columns[task])) for task in OF_WORDS]
+        )
 
     def answer(self, task: str, items: Int[Tensor, "*n width"]) -> Int[Tensor, "*n"]:
-        """Return the token that answers each item, a noun or a list of nouns; PAD where the task has no answer."""
+        """Return the token that answers each item, a noun or a list of nouns; PAD where
+        the task has no answer.
+        """
         check(task)
         if (items.shape[-1] == 1) != (task in OF_WORDS):
             return torch.full(items.shape[:-1], PAD)
         if task in OF_WORDS:
             return self.table[OF_WORDS.index(task)][items[..., 0]]
         if task in FAMILIES["position"]:
-            return items[..., {"first": 0, "middle": items.shape[-1] // 2, "last": -1}[task]] + 1
+            return (
+                items[
+                    ..., {"first": 0, "middle": items.shape[-1] // 2, "last": -1}[task]
+                ]
+                + 1
+            )
         if task in ("earliest", "latest"):
             return (items.amin(-1) if task == "earliest" else items.amax(-1)) + 1
         fits = GROUP[items] == list(GROUPS).index(task)
@@ -100,7 +134,9 @@ class Facts:
         self, items: Int[Tensor, "n pairs width"], answers: Int[Tensor, "n pairs"]
     ) -> Bool[Tensor, "n tasks"]:
         """Return which of TASKS have given all of these answers."""
-        return torch.stack([(self.answer(task, items) == answers).all(-1) for task in TASKS], -1)
+        return torch.stack(
+            [(self.answer(task, items) == answers).all(-1) for task in TASKS], -1
+        )
 
     def predict(
         self,
@@ -108,29 +144,46 @@ class Facts:
         answers: Int[Tensor, "n shots"],
         prior: Float[Tensor, " tasks"] | None = None,
     ) -> Float[Tensor, "n vocabulary"]:
-        """Return the chance of every token to answer the last item, given the answers to all items before it.
+        """Return the chance of every token to answer the last item, given the answers
+        to all items before it.
 
-        It is the best that anybody can say who knows the facts and how frequent each of TASKS is, `prior` (evenly by
-        default). A row that no task explains is NaN.
+        It is the best that anybody can say who knows the facts and how frequent each of
+        TASKS is, `prior` (evenly by default). A row that no task explains is NaN.
         """
         prior = torch.ones(len(TASKS)) if prior is None else prior
         query = torch.stack([self.answer(task, items[:, -1]) for task in TASKS], -1)
-        weight = prior.double() * self.consistent(items[:, :-1], answers) * (query != PAD)
-        chance = weight.new_zeros(len(items), len(vocabulary())).scatter_add_(1, query, weight)
+        weight = (
+            prior.double() * self.consistent(items[:, :-1], answers) * (query != PAD)
+        )
+        chance = weight.new_zeros(len(items), len(vocabulary())).scatter_add_(
+            1, query, weight
+        )
         return chance / weight.sum(-1, keepdim=True)
 
 
 def invent(seed: int) -> Facts:
-    """Draw a world's facts, colours and homes as frequent as one another, and the split of its nouns."""
+    """Draw a world's facts, colours and homes as frequent as one another, and the split
+    of its nouns.
+    """
     count = len(WORDS)
     couples = rng(seed, "tasks", "partner").permutation(count).reshape(-1, 2)
     partner, split = np.empty(count, np.int64), np.empty(count, np.int64)
     partner[couples] = couples[:, ::-1]
     for group, sizes in enumerate(zip(*SPLITS.values(), strict=True)):
-        nouns = rng(seed, "tasks", "split", group).permutation((GROUP.numpy() == group).nonzero()[0])
+        nouns = rng(seed, "tasks", "split", group).permutation(
+            (GROUP.numpy() == group).nonzero()[0]
+        )
         split[nouns] = np.repeat(np.arange(len(SPLITS)), sizes)
-    colour, home, size = (rng(seed, "tasks", name).permutation(count) for name in ("colour", "home", "size"))
-    return Facts(*map(torch.from_numpy, (partner, colour % len(COLOURS), home % len(HOMES), size, split)))
+    colour, home, size = (
+        rng(seed, "tasks", name).permutation(count)
+        for name in ("colour", "home", "size")
+    )
+    return Facts(
+        *map(
+            torch.from_numpy,
+            (partner, colour % len(COLOURS), home % len(HOMES), size, split),
+        )
+    )
 
 
 def check(task: str) -> None:

@@ -1,4 +1,6 @@
-"""What the papers on continual learning share: streams of tasks, task loops, penalties, prompts, and their measures."""
+"""What the papers on continual learning share: streams of tasks, task loops, penalties,
+prompts, and their measures.
+"""
 
 from stages.papers.continual.common.arms import (
     BLOCKS,

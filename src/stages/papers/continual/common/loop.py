@@ -1,4 +1,6 @@
-"""One loop over the tasks of a stream, for everything that learns on top of a vision transformer."""
+"""One loop over the tasks of a stream, for everything that learns on top of a vision
+transformer.
+"""
 
 import copy
 import math
@@ -27,7 +29,7 @@ class Budget:
 
 
 class Learner(Protocol):
-    """What learns a stream; it holds the stream's pictures, in the form that it reads."""
+    """What learns a stream; it holds the stream's pictures, in the form it reads."""
 
     def start(self, task: int) -> Sequence[nn.Parameter]:
         """Make ready for a task, and return what it trains."""
@@ -42,10 +44,17 @@ class Learner(Protocol):
         """Return the logits of the test pictures."""
 
 
-def batches(stream: Stream, task: int, budget: Budget, seed: int) -> Int[Tensor, "steps batch"]:
-    """Draw a task's batches, pass after pass over its pictures: the same ones for every learner of a seed."""
+def batches(
+    stream: Stream, task: int, budget: Budget, seed: int
+) -> Int[Tensor, "steps batch"]:
+    """Draw a task's batches, pass after pass over its pictures: the same ones for every
+    learner of a seed.
+    """
     rows, wanted = stream.rows(task), budget.steps * budget.batch
-    passes = [rng(seed, "batches", task, i).permutation(len(rows)) for i in range(math.ceil(wanted / len(rows)))]
+    passes = [
+        rng(seed, "batches", task, i).permutation(len(rows))
+        for i in range(math.ceil(wanted / len(rows)))
+    ]
     order = torch.from_numpy(np.concatenate(passes)[:wanted]).to(rows.device)
     return rows[order].view(budget.steps, budget.batch)
 
@@ -53,9 +62,11 @@ def batches(stream: Stream, task: int, budget: Budget, seed: int) -> Int[Tensor,
 def learn_stream(
     learner: Learner, stream: Stream, budget: Budget, lr: float, seed: int
 ) -> Float[Tensor, "tasks test classes"]:
-    """Teach the tasks one after another with Adam, made anew for each; return the test logits after each.
+    """Teach the tasks one after another with Adam, made anew for each; return the test
+    logits after each.
 
-    The learning rate falls along a quarter of a cosine, nearly to zero (the schedule of CODA-Prompt's code).
+    The learning rate falls along a quarter of a cosine, nearly to zero (the schedule of
+    CODA-Prompt's code).
     """
     logits = []
     for task in range(len(stream)):
@@ -65,7 +76,9 @@ def learn_stream(
             lambda step, rows=rows, task=task: learner.loss(rows[step], task),
             budget.steps,
             adam,
-            schedule=lambda step: math.cos(0.495 * math.pi * step / max(1, budget.steps - 1)),
+            schedule=lambda step: math.cos(
+                0.495 * math.pi * step / max(1, budget.steps - 1)
+            ),
         )
         learner.end(task)
         with torch.no_grad():
@@ -76,14 +89,17 @@ def learn_stream(
 def task_cross_entropy(
     logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"], own: slice
 ) -> Float[Tensor, ""]:
-    """Compute the cross-entropy among a task's own classes: the others' logits are -∞, and get no gradient."""
+    """Compute the cross-entropy among a task's own classes: the others' logits are -∞,
+    and get no gradient.
+    """
     return F.cross_entropy(logits[:, own], labels - own.start)
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a frozen transformer makes of a stream's pictures, computed once: the tokens that enter block `first`,
-    before which no prompt will go, and the feature q(x), the class token after the final norm.
+    """What a frozen transformer makes of a stream's pictures, computed once: the tokens
+    that enter block `first`, before which no prompt will go, and the feature q(x), the
+    class token after the final norm.
     """
 
     tokens: Float[Tensor, "n tokens width"]
@@ -95,18 +111,29 @@ class Encoded:
 
 @torch.no_grad()
 def encode(vit: ViT, stream: Stream, first: int = 0, size: int = 500) -> Encoded:
-    """Pass the pictures through the frozen transformer, without prompts; keep the tokens that enter block `first`."""
+    """Pass the pictures through the frozen transformer, without prompts; keep the
+    tokens that enter block `first`.
+    """
     found = []
     for images in (stream.images, stream.test_images):
-        tokens = torch.cat([nn.Sequential(*vit.blocks[:first])(vit.embed(part)) for part in images.split(size)])
-        found += [tokens, torch.cat([vit.features_from(part, first) for part in tokens.split(size)])]
+        tokens = torch.cat(
+            [
+                nn.Sequential(*vit.blocks[:first])(vit.embed(part))
+                for part in images.split(size)
+            ]
+        )
+        found += [
+            tokens,
+            torch.cat([vit.features_from(part, first) for part in tokens.split(size)]),
+        ]
     return Encoded(*found, first=first)
 
 
 def new_head(vit: ViT, classes: int) -> nn.Linear:
     """Make a linear head for all classes to come, of zeros.
 
-    The masked softmax never sees the logits of two tasks side by side, so what random rows add to them would stay.
+    The masked softmax never sees the logits of two tasks side by side, so what random
+    rows add to them would stay.
     """
     head = nn.Linear(vit.norm.weight.shape[0], classes).to(vit.positions.device)
     nn.init.zeros_(head.weight)
@@ -115,7 +142,8 @@ def new_head(vit: ViT, classes: int) -> nn.Linear:
 
 
 class FineTuned:
-    """Fine-tuning of all weights. "FT++" hides the old classes from the softmax, "FT" does not (Smith et al. 2023).
+    """Fine-tuning of all weights. "FT++" hides the old classes from the softmax, "FT"
+    does not (Smith et al. 2023).
 
     Args:
         vit: the pre-trained network; it is copied.
@@ -125,7 +153,11 @@ class FineTuned:
     passes = 1
 
     def __init__(self, vit: ViT, stream: Stream, hide: bool = True):
-        self.vit, self.stream, self.hide = copy.deepcopy(vit).requires_grad_(True), stream, hide
+        self.vit, self.stream, self.hide = (
+            copy.deepcopy(vit).requires_grad_(True),
+            stream,
+            hide,
+        )
         self.vit.head = new_head(vit, stream.classes)
 
     @property
@@ -141,19 +173,28 @@ class FineTuned:
         """Cross-entropy among the task's classes, or among those seen so far."""
         own = self.stream.own(task)
         own = own if self.hide else slice(0, own.stop)
-        return task_cross_entropy(self.vit(self.stream.images[rows]), self.stream.labels[rows], own)
+        return task_cross_entropy(
+            self.vit(self.stream.images[rows]), self.stream.labels[rows], own
+        )
 
     def end(self, task: int) -> None:
         """Nothing."""
 
     def logits(self) -> Float[Tensor, "test classes"]:
         """Return the test logits."""
-        return torch.cat([self.vit(part) for part in self.stream.test_images.split(500)])
+        return torch.cat(
+            [self.vit(part) for part in self.stream.test_images.split(500)]
+        )
 
 
-def nearest_mean(encoded: Encoded, stream: Stream) -> Float[Tensor, "tasks test classes"]:
-    """Score by the negative distance to class means of frozen features, the nearest-mean baseline: nothing is trained,
-    and nothing forgotten, so its scores are the same after every task.
+def nearest_mean(
+    encoded: Encoded, stream: Stream
+) -> Float[Tensor, "tasks test classes"]:
+    """Score by the negative distance to class means of frozen features, the
+    nearest-mean baseline: nothing is trained, and nothing forgotten, so its scores are
+    the same after every task.
     """
-    means = torch.stack([encoded.query[stream.labels == c].mean(0) for c in range(stream.classes)])
+    means = torch.stack(
+        [encoded.query[stream.labels == c].mean(0) for c in range(stream.classes)]
+    )
     return -torch.cdist(encoded.test_query, means).expand(len(stream), -1, -1)

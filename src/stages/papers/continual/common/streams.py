@@ -1,7 +1,8 @@
 """Streams of pictures whose classes come task by task.
 
-Shapes-R mirrors ImageNet-R: the classes are those the base model was trained on, drawn in other styles. A class is a
-shape and a texture; colour, size, place, rotation and ground say nothing about it.
+Shapes-R mirrors ImageNet-R: the classes are those the base model was trained on, drawn
+in other styles. A class is a shape and a texture; colour, size, place, rotation and
+ground say nothing about it.
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,26 @@ from stages.training import pick_device
 from stages.worlds import shapes
 from stages.worlds.shapes import SHAPES, TEXTURES, Classes
 
-STYLES = ("sketch", "neon")  # of the stream; the base model saw photo-style pictures, a few leaning towards others
-SHIFTS = ("sketch", "neon", "noisy", "negative", "faint")  # one a task, where styles change with the tasks
+STYLES = (
+    "sketch",
+    "neon",
+    # of the stream; the base saw photo-style pictures, a few leaning towards others
+)
+SHIFTS = (
+    "sketch",
+    "neon",
+    "noisy",
+    "negative",
+    "faint",
+)  # one a task, where styles change with the tasks
 SIZE = (0.28, 0.42)  # radius of the object, as the base model saw it
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Tasks of as many new classes each. Classes are numbered as they come: class c belongs to task c // ways."""
+    """Tasks of as many new classes each. Classes are numbered as they come: class c
+    belongs to task c // ways.
+    """
 
     images: Float[Tensor, "n 3 side side"]
     labels: Int[Tensor, " n"]
@@ -63,12 +76,14 @@ def shapes_r(
     dual_shift: bool = False,
     styles: Sequence[str] = (),
 ) -> Stream:
-    """Draw Shapes-R: classes in an order of the seed's own, styles mixed inside every class.
+    """Draw Shapes-R: classes in an order of the seed's own, styles mixed inside every
+    class.
 
     Args:
         tasks, ways: how many tasks, and classes in each; at most 40 classes in all.
         train, test: pictures of each class.
-        dual_shift: the training pictures of a task have one of SHIFTS, the next task's another; test pictures have all.
+        dual_shift: the training pictures of a task have one of SHIFTS, the next task's
+            another; test pictures have all.
         styles: of the pictures; STYLES by default, or SHIFTS.
 
     Raises:
@@ -76,14 +91,23 @@ def shapes_r(
     """
     everything = Classes.product(shape=SHAPES[:10], texture=TEXTURES[:4])
     if tasks * ways > len(everything):
-        raise ValueError(f"{tasks} tasks of {ways} classes are too many; Shapes-R has {len(everything)} classes")
-    classes = everything[torch.from_numpy(rng(seed, "classes").permutation(len(everything))[: tasks * ways])]
+        raise ValueError(
+            f"{tasks} tasks of {ways} classes are too many; Shapes-R has"
+            f" {len(everything)} classes"
+        )
+    classes = everything[
+        torch.from_numpy(
+            rng(seed, "classes").permutation(len(everything))[: tasks * ways]
+        )
+    ]
     styles, device = styles or (SHIFTS if dual_shift else STYLES), pick_device()
     vocabulary = torch.tensor([shapes.STYLES.index(style) for style in styles])
 
     def draw(each: int, name: str, one_style: bool) -> tuple[Tensor, Tensor]:
         labels = torch.arange(len(classes)).repeat_interleave(each)
-        turn = labels // ways if one_style else torch.arange(len(labels))  # as many of each style in every class
+        turn = (
+            labels // ways if one_style else torch.arange(len(labels))
+        )  # as many of each style in every class
         scenes = shapes.sample(
             len(labels),
             seed,
@@ -95,4 +119,9 @@ def shapes_r(
         )
         return shapes.render(scenes.to(device)), labels.to(device)
 
-    return Stream(*draw(train, "train", dual_shift), *draw(test, "test", False), ways, tuple(classes.names))
+    return Stream(
+        *draw(train, "train", dual_shift),
+        *draw(test, "test", False),
+        ways,
+        tuple(classes.names),
+    )
