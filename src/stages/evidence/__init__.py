@@ -1,10 +1,12 @@
-"""How the book decides whether a claim holds: claims, outcomes, verdicts, records and
-sweeps over seeds.
+"""How the book decides whether a claim holds: claims, gates, outcomes, verdicts,
+records and sweeps over seeds.
 """
 
 from stages.evidence.claims import Claim, in_setting
+from stages.evidence.gates import Gate
 from stages.evidence.outcomes import Outcome, curve_points, tidy_curves, tidy_scores
 from stages.evidence.paper import Paper
+from stages.evidence.probe import probe
 from stages.evidence.records import (
     Record,
     RecordError,
@@ -14,13 +16,17 @@ from stages.evidence.records import (
     rejudge,
     save_record,
 )
+from stages.evidence.restamp import RestampError, check_probe, restamp
 from stages.evidence.sweep import SeedError, SweepError, agreement, live, sweep
 from stages.evidence.verdicts import (
     CONTRADICTED,
     INCONCLUSIVE,
     REPRODUCED,
+    RULE,
     Finding,
+    by_luck,
     effects,
+    estimate,
     interval,
     judge,
     measured,
@@ -30,26 +36,34 @@ __all__ = [
     "CONTRADICTED",
     "INCONCLUSIVE",
     "REPRODUCED",
+    "RULE",
     "Claim",
     "Finding",
+    "Gate",
     "Outcome",
     "Paper",
     "Record",
     "RecordError",
+    "RestampError",
     "SeedError",
     "SweepError",
     "agreement",
     "all_records",
+    "by_luck",
+    "check_probe",
     "curve_points",
     "effects",
+    "estimate",
     "in_setting",
     "interval",
     "judge",
     "live",
     "load_record",
     "measured",
+    "probe",
     "recorded",
     "rejudge",
+    "restamp",
     "save_record",
     "sweep",
     "tidy_curves",

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["superiority", "noninferiority", "equivalence"]
+KINDS = ("superiority", "noninferiority", "equivalence")
+Origin = Literal["paper", "ours"]
+HEADLINE = "C1"
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Claim:
             weakest setting.
         lower_is_better: whether a smaller score is the better one.
         reported: what the paper reports.
+        origin: whether the claim is the paper's, or the book's own ("ours").
     """
 
     key: str
@@ -47,9 +51,10 @@ class Claim:
     everywhere: tuple[str, ...] = ()
     lower_is_better: bool = False
     reported: str = "not found"
+    origin: Origin = "paper"
 
     def __post_init__(self):
-        if self.kind not in ("superiority", "noninferiority", "equivalence"):
+        if self.kind not in KINDS:
             raise ValueError(
                 f"claim {self.key}: kind is {self.kind!r}; expected superiority,"
                 " noninferiority or equivalence"
@@ -67,6 +72,24 @@ class Claim:
             raise ValueError(
                 f"claim {self.key}: `over` takes two methods, not {len(self.over)}"
             )
+        if self.origin not in ("paper", "ours"):
+            raise ValueError(
+                f"claim {self.key}: origin is {self.origin!r}; expected paper or ours"
+            )
+
+    @property
+    def level(self) -> float:
+        """The level of the interval that decides: 95 % for C1, 99 % for the others."""
+        return 0.95 if self.key == HEADLINE else 0.99
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Where the whole interval has to lie for the claim to be reproduced."""
+        if self.kind == "equivalence":
+            return -self.margin, self.margin
+        if self.kind == "noninferiority":
+            return -self.margin, float("inf")
+        return self.margin, float("inf")
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -74,6 +97,11 @@ class Claim:
         return tuple(in_setting(self.metric, s) for s in self.everywhere) or (
             self.metric,
         )
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that the claim compares."""
+        return tuple(filter(None, (self.better, self.worse, *(self.over or ()))))
 
     @property
     def comparison(self) -> str:
@@ -84,11 +112,9 @@ class Claim:
         if self.lower_is_better:
             sign = {">": "<", "≥": "≤"}.get(sign, sign)
         text = f"{self.better} {sign} {self.worse or '0'}"
-        return (
-            text
-            if self.over is None
-            else f"({text}) against ({self.over[0]}, {self.over[1]})"
-        )
+        if self.over is None:
+            return text
+        return f"({text}) against ({self.over[0]}, {self.over[1]})"
 
 
 def in_setting(metric: str, setting: str) -> str:

@@ -3,7 +3,6 @@ the verdicts.
 """
 
 import json
-import os
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
@@ -14,12 +13,15 @@ from typing import Any
 import pandas as pd
 
 from stages.evidence.claims import Claim
+from stages.evidence.gates import measure_gates
 from stages.evidence.outcomes import curve_points
-from stages.evidence.verdicts import Finding, judge
+from stages.evidence.paper import Paper
+from stages.evidence.verdicts import Finding, estimate, judge, measured
+from stages.files import write_whole
 from stages.paths import PACKAGE, data_dir
 
 DIGITS = 6  # significant ones of a stored number
-ROWS = ("scores", "curves", "claims")
+ROWS = ("scores", "curves", "claims", "also", "gates", "probe")
 
 
 class RecordError(Exception):
@@ -31,32 +33,42 @@ class Record:
     """What an experiment gave.
 
     Attributes:
-        paper, title, profile: whose it is; `settings` are the profile's, as plain
-            values.
+        paper, title, arxiv, year, profile: whose it is; `settings` are the profile's,
+            as plain values.
         seeds: in rising order.
         scores: rows {seed, method, metric, value}.
         curves: rows {seed, method, name, x: [...], y: [...]}.
         claims: rows of the claim's own fields, its `comparison`, and the finding's.
+        also: the same for what gets no verdict.
+        gates: rows {name, value, bound, met}.
+        deviations: what was changed after it had been fixed.
+        probe: rows {method, metric, value}, the numbers by which a change of code is
+            found harmless; `probe_settings` are those it ran with.
         device, threads: where it ran, and the most threads that a seed had.
         seconds: the sum over seeds.
         versions: of Python and the packages that numbers depend on.
-        code: the fingerprint of the paper's code.
         created: the time, in UTC.
     """
 
     paper: str
     title: str
+    arxiv: str
+    year: int
     profile: str
     settings: dict[str, Any]
     seeds: list[int]
     scores: list[dict]
     curves: list[dict]
     claims: list[dict]
+    also: list[dict]
+    gates: list[dict]
+    deviations: list[str]
+    probe: list[dict]
+    probe_settings: dict[str, Any]
     device: str
     threads: int
     seconds: float
     versions: dict[str, str]
-    code: str
     created: str
 
     def score_table(self) -> pd.DataFrame:
@@ -72,26 +84,67 @@ class Record:
         return curve_points(self.curves)
 
     def findings(self) -> list[Finding]:
-        """The findings as they are recorded."""
+        """The findings on the claims as they are recorded."""
         names = [field.name for field in fields(Finding)]
         return [Finding(**{name: row[name] for name in names}) for row in self.claims]
 
+    def finding(self, key: str) -> Finding:
+        """The finding of one claim, or of one comparison of `also`.
 
-def rejudge(record: Record, claims: Iterable[Claim]) -> Record:
-    """Judge `claims` on the record's own scores; return the record with these verdicts
-    instead of its own.
+        Raises:
+            KeyError: there is none of this key.
+        """
+        names = [field.name for field in fields(Finding)]
+        rows = {row["key"]: row for row in (*self.claims, *self.also)}
+        return Finding(**{name: rows[key][name] for name in names})
+
+
+def rejudge(record: Record, paper: Paper, partly: bool = False) -> Record:
+    """Judge a paper on a record's own scores; return the record with these verdicts,
+    gates and facts about the paper instead of its own.
+
+    Args:
+        partly: leave out what the scores do not speak of; a small profile may.
 
     Raises:
-        ValueError: the scores do not hold what a claim compares.
+        ValueError: the scores do not hold what a claim or a gate reads.
     """
-    claims = list(claims)
-    findings = judge(claims, record.score_table())
+    scores = record.score_table()
+    claims = measured(paper.claims, scores) if partly else paper.claims
+    also = measured(paper.also, scores) if partly else paper.also
+    return replace(
+        record,
+        title=paper.title,
+        arxiv=paper.arxiv,
+        year=paper.year,
+        claims=_claim_rows(claims, judge(claims, scores)),
+        also=_claim_rows(also, estimate(also, scores)),
+        gates=plain(_gate_rows(paper, scores, partly)),
+        deviations=list(paper.deviations),
+    )
+
+
+def _claim_rows(claims: Iterable[Claim], findings: Iterable[Finding]) -> list[dict]:
     pairs = zip(claims, findings, strict=True)
-    rows = [
-        asdict(claim) | {"comparison": claim.comparison} | finding.row()
-        for claim, finding in pairs
+    return plain(
+        [
+            asdict(claim) | {"comparison": claim.comparison} | finding.row()
+            for claim, finding in pairs
+        ]
+    )
+
+
+def _gate_rows(paper: Paper, scores: pd.DataFrame, partly: bool) -> list[dict]:
+    there = set(zip(scores["method"], scores["metric"], strict=True))
+    gates = [
+        gate
+        for gate in paper.gates
+        if not partly
+        or all(
+            (m, gate.metric) in there for m in (gate.method, gate.minus or gate.method)
+        )
     ]
-    return replace(record, claims=plain(rows))
+    return measure_gates(gates, scores)
 
 
 def plain(value: Any) -> Any:
@@ -187,22 +240,6 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"it holds {name}, which is no number")
 
     return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that a crash leaves the old file or the new one. Raises
-    OSError.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def fault_of(document: Any, kind: str) -> str:

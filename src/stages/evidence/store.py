@@ -12,7 +12,7 @@ from pathlib import Path
 
 import filelock
 
-from stages.evidence.fingerprint import key
+from stages.evidence.probe import moved
 from stages.evidence.records import (
     Record,
     RecordError,
@@ -20,9 +20,9 @@ from stages.evidence.records import (
     load_record,
     read_json,
     save_record,
-    write_whole,
 )
 from stages.evidence.workers import SweepError
+from stages.files import write_whole
 
 ROOM = 1 << 16  # bytes that a folder must have room for before anything is computed
 
@@ -39,13 +39,17 @@ class Store:
 
     Args:
         out, slug, profile: the record is at `record_path(out, slug, profile)`.
-        key: what results must share to be used together (see `fingerprint.key`).
+        settings: the profile's, as plain values; results of others are not used.
+        probe: the numbers of the present code's probe; likewise.
     """
 
-    def __init__(self, out: Path, slug: str, profile: str, key: str):
+    def __init__(
+        self, out: Path, slug: str, profile: str, settings: dict, probe: list[dict]
+    ):
         self.record = record_path(out, slug, profile)
         self.results = out / ".partial" / slug / profile
-        self.key = key
+        self.identity = {"paper": slug, "profile": profile, "settings": settings}
+        self.probe = probe
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -78,22 +82,18 @@ class Store:
                         folder.rmdir()
 
     def old_record(self) -> Record | None:
-        """Load the record in place if it has our key. A file that is no record is set
-        aside, and said to be.
+        """Load the record in place if it is of our settings and code. A file that is no
+        record is set aside, and said to be.
         """
         if not self.record.exists():
             return None
         try:
             old = load_record(self.record)
         except RecordError as error:
-            moved = _set_aside(self.record, f"{self.record.name}.corrupt")
-            say(f"{error}. It was moved to {moved}, and this run makes a new one")
+            aside = _set_aside(self.record, f"{self.record.name}.corrupt")
+            say(f"{error}. It was moved to {aside}, and this run makes a new one")
             return None
-        return (
-            old
-            if key(old.paper, old.profile, old.settings, old.code) == self.key
-            else None
-        )
+        return old if self._is_ours(vars(old)) else None
 
     def kept(self, seeds: Iterable[int]) -> dict[int, dict]:
         """Read what earlier runs left of these seeds; a file that is no result is set
@@ -105,7 +105,7 @@ class Store:
         kept = {
             seed: result
             for seed, result in found.items()
-            if result and result["key"] == self.key
+            if result and self._is_ours(result)
         }
         if others := sum(result is not None for result in found.values()) - len(kept):
             say(
@@ -121,7 +121,7 @@ class Store:
         with _writing(self.results):
             write_whole(
                 self._result(result["seed"]),
-                json.dumps({"key": self.key} | result, allow_nan=False),
+                json.dumps(self.identity | {"probe": self.probe} | result),
             )
 
     def count(self, seeds: Iterable[int]) -> int:
@@ -140,10 +140,10 @@ class Store:
         """
         with _writing(self.record.parent):
             if not replaces and self.record.exists():
-                moved = _set_aside(self.record, f"{self.record.stem}.previous.json")
+                aside = _set_aside(self.record, f"{self.record.stem}.previous.json")
                 say(
                     f"the record of other settings or code in {self.record} was moved"
-                    f" to {moved}"
+                    f" to {aside}"
                 )
             save_record(record, self.record)
 
@@ -152,6 +152,10 @@ class Store:
         with _writing(self.results):
             for seed in seeds:
                 self._result(seed).unlink(missing_ok=True)
+
+    def _is_ours(self, found: dict) -> bool:
+        same = all(found[name] == self.identity[name] for name in self.identity)
+        return same and not moved(found["probe"], self.probe)
 
     def _result(self, seed: int) -> Path:
         return self.results / f"seed-{seed}.json"
@@ -165,10 +169,10 @@ class Store:
             fault = str(error)
         if not fault and result["seed"] == seed:
             return result
-        moved = _set_aside(path, f"{path.name}.corrupt")
+        aside = _set_aside(path, f"{path.name}.corrupt")
         say(
             f"{path} is not the result of seed {seed} ({fault or 'of another'}). It was"
-            f" moved to {moved}, and the seed is computed again"
+            f" moved to {aside}, and the seed is computed again"
         )
         return None
 

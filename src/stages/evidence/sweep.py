@@ -5,6 +5,7 @@ live in a notebook.
 import importlib.metadata
 import platform
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pandas as pd
 from scipy import stats
 
 from stages.evidence.claims import Claim
-from stages.evidence.fingerprint import fingerprint, key, setting_values
+from stages.evidence.gates import measure_gates
 from stages.evidence.outcomes import Outcome
 from stages.evidence.paper import Paper
+from stages.evidence.probe import probe, setting_values
 from stages.evidence.records import Record, plain, rejudge
 from stages.evidence.store import Store, say
 from stages.evidence.verdicts import INCONCLUSIVE, Finding, effects, measured
@@ -35,10 +37,10 @@ class SeedError(SweepError):
 
 
 def default_seeds(profile: str) -> list[int]:
-    """Return the seeds of a run that names none: five for the profile "quick", ten for
+    """Return the seeds of a run that names none: three for the profile "quick", ten for
     others.
     """
-    return list(range(5 if profile == "quick" else 10))
+    return list(range(3 if profile == "quick" else 10))
 
 
 def checked_seeds(seeds: Iterable[int]) -> list[int]:
@@ -93,16 +95,17 @@ def sweep(
             worker was lost.
         KeyboardInterrupt: with a message that says what is kept.
     """
-    identity = {
-        "settings": setting_values(paper.settings(profile)),
-        "code": fingerprint(paper.run),
-    }
+    settings = setting_values(paper.settings(profile))
     seeds = checked_seeds(default_seeds(profile) if seeds is None else seeds)
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; expected 1 or more")
     if ray:
         load_ray()
-    store = Store(Path(out), paper.slug, profile, key(paper.slug, profile, **identity))
+    probed = {
+        "probe": plain(_probe(paper)),
+        "probe_settings": setting_values(paper.settings("probe")),
+    }
+    store = Store(Path(out), paper.slug, profile, settings, probed["probe"])
     with store.locked():
         old = store.old_record()
         had = old.seeds if old else []
@@ -119,11 +122,22 @@ def sweep(
             )
         if missing:
             kept |= _computed(store, paper, profile, missing, jobs, ray, progress)
-        record = _record(paper, profile, identity, old, list(kept.values()))
+        facts = {"profile": profile, "settings": settings} | probed
+        record = _record(paper, facts, old, list(kept.values()))
         if record != old:
             store.write(record, replaces=old is not None)
         store.clear(seeds)
     return record
+
+
+def _probe(paper: Paper) -> list[dict]:
+    try:
+        return probe(paper)
+    except Exception as error:
+        raise SweepError(
+            f"{paper.slug}: its probe failed, so nothing was computed:"
+            f" {type(error).__name__}: {error}"
+        ) from error
 
 
 def _computed(
@@ -153,13 +167,6 @@ def _computed(
     return results
 
 
-def _claims(paper: Paper, profile: str, scores: pd.DataFrame) -> list[Claim]:
-    """The claims to judge: all of them in the profile "full", those that were measured
-    in another.
-    """
-    return list(paper.claims) if profile == "full" else measured(paper.claims, scores)
-
-
 def _check_scores(paper: Paper, profile: str, result: dict) -> None:
     """Find out with the first seed, not after the last, that the scores don't hold what
     a claim compares.
@@ -167,51 +174,71 @@ def _check_scores(paper: Paper, profile: str, result: dict) -> None:
     table = pd.DataFrame(
         result["scores"], columns=["seed", "method", "metric", "value"]
     )
+    comparisons = (*paper.claims, *paper.also)
+    if profile != "full":
+        comparisons = measured(comparisons, table)
     try:
-        for claim in _claims(paper, profile, table):
+        for claim in comparisons:
             for metric in claim.metrics:
                 effects(claim, table, metric)
+        if profile == "full":
+            measure_gates(paper.gates, table)
     except ValueError as error:
         raise SeedError(f"{paper.slug}, seed {result['seed']}: {error}") from None
 
 
 def _record(
-    paper: Paper, profile: str, identity: dict, old: Record | None, results: list[dict]
+    paper: Paper, facts: dict, old: Record | None, results: list[dict]
 ) -> Record:
     """Put old seeds and new results together, and judge the claims on them all."""
     parts = ([vars(old)] if old else []) + results
     seeds = sorted(
         [*(old.seeds if old else []), *(result["seed"] for result in results)]
     )
+    devices = {name for part in parts for name in part["device"].split(" + ")}
     record = Record(
         paper=paper.slug,
         title=paper.title,
-        profile=profile,
-        **identity,
+        arxiv=paper.arxiv,
+        year=paper.year,
+        **facts,
         seeds=seeds,
         scores=_by_seed(parts, "scores"),
         curves=_by_seed(parts, "curves"),
         claims=[],
-        device=" + ".join(
-            sorted({name for part in parts for name in part["device"].split(" + ")})
-        ),
+        also=[],
+        gates=[],
+        deviations=[],
+        device=" + ".join(sorted(devices)),
         threads=max(part["threads"] for part in parts),
         seconds=plain(sum(part["seconds"] for part in parts)),
         versions=_versions() if results else old.versions,
         created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}" if results else old.created,
     )
-    claims = _claims(paper, profile, record.score_table())
-    judged = {claim.key: claim for claim in claims}
+    if old:  # its numbers are those that its seeds were made with
+        record = replace(record, probe=old.probe, probe_settings=old.probe_settings)
+    record = rejudge(record, paper, partly=facts["profile"] != "full")
+    _say_what_is_absent(paper, record)
+    return record
+
+
+def _say_what_is_absent(paper: Paper, record: Record) -> None:
+    judged = {row["key"]: row["everywhere"] for row in record.claims}
     if absent := [claim.key for claim in paper.claims if claim.key not in judged]:
-        say(f"{paper.slug}: the profile {profile} does not measure {', '.join(absent)}")
-    if partly := [
-        claim.key for claim in paper.claims if judged.get(claim.key, claim) != claim
-    ]:
         say(
-            f"{paper.slug}: the profile {profile} measures {', '.join(partly)} in some"
-            " of their settings only"
+            f"{paper.slug}: the profile {record.profile} does not measure"
+            f" {', '.join(absent)}"
         )
-    return rejudge(record, claims)
+    partly = [
+        claim.key
+        for claim in paper.claims
+        if claim.key in judged and list(claim.everywhere) != judged[claim.key]
+    ]
+    if partly:
+        say(
+            f"{paper.slug}: the profile {record.profile} measures {', '.join(partly)}"
+            " in some of their settings only"
+        )
 
 
 def _by_seed(parts: list[dict], table: str) -> list[dict]:
@@ -225,9 +252,7 @@ def _versions() -> dict[str, str]:
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
-        except (
-            importlib.metadata.PackageNotFoundError
-        ):  # a source tree that was never installed
+        except importlib.metadata.PackageNotFoundError:  # a tree never installed
             continue
     return found
 
@@ -278,12 +303,9 @@ def agreement(
 def _sign(claim: Claim, here: Finding | None, there: Finding | None) -> str:
     if there is None or here is None:
         return "" if there is None else "not measured live"
-    error = (
-        (there.high - there.low)
-        / 2
-        / stats.t.ppf(0.975, there.seeds - 1)
-        * (there.seeds / here.seeds) ** 0.5
-    )
+    reach = stats.t.ppf(0.5 + there.level / 2, there.seeds - 1)
+    deviation = (there.high - there.low) / 2 / reach * there.seeds**0.5
+    error = deviation / here.seeds**0.5
     if (
         claim.kind == "equivalence"
         or there.verdict == INCONCLUSIVE

@@ -1,12 +1,8 @@
 """From paired scores to a verdict.
 
 For each seed the two methods of a claim saw the same data, so the effect is the mean of
-the per-seed differences, and its 95 % interval is Student's. A claim is *reproduced*
-when the interval lies wholly beyond the claim's margin, *contradicted* when it lies
-wholly on the wrong side of zero (or of the margin, where that is further off), and
-*inconclusive* otherwise. Testing many claims finds something by luck alone, so the
-p-values of a paper's claims are corrected by Holm's method, and a verdict other than
-*inconclusive* needs a corrected p below 0.05 as well.
+the per-seed differences, with Student's interval around it. The verdict is what that
+interval says; `RULE` tells how, in the words that the book's pages use.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,20 +13,20 @@ import pandas as pd
 from scipy import stats
 
 from stages.evidence.claims import Claim, in_setting
+from stages.paths import PACKAGE
 
-LEVEL = 0.95
+LEVEL = 0.95  # of an interval that decides nothing
 REPRODUCED, INCONCLUSIVE, CONTRADICTED = "reproduced", "inconclusive", "contradicted"
+RULE = (PACKAGE / "evidence/rule.md").read_text(encoding="utf-8").strip()
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim measured: the mean effect, its 95 % interval, both p-values and the
-    verdict.
+    """A claim measured: the mean effect, its interval and what that says.
 
-    `p` is the two-sided p-value of the verdict's side; `p_holm` is `p` after Holm's
-    correction over all claims judged together. `setting` names the weakest one of a
-    claim that must hold everywhere, of those that refute it if any do; it is empty
-    otherwise.
+    `level` is the interval's. `verdict` is empty for what is only measured.
+    `setting` names the weakest one of a claim that must hold everywhere, of those that
+    refute it if any do; it is empty otherwise.
     """
 
     key: str
@@ -38,8 +34,7 @@ class Finding:
     effect: float
     low: float
     high: float
-    p: float
-    p_holm: float
+    level: float
     seeds: int
     setting: str = ""
 
@@ -100,12 +95,7 @@ def measured(claims: Iterable[Claim], scores: pd.DataFrame) -> list[Claim]:
     there = set(zip(scores["method"], scores["metric"], strict=True))
 
     def holds(claim: Claim, metric: str) -> bool:
-        methods = (
-            claim.better,
-            *((claim.worse,) if claim.worse else ()),
-            *(claim.over or ()),
-        )
-        return all((method, metric) in there for method in methods)
+        return all((method, metric) in there for method in claim.methods)
 
     found = []
     for claim in claims:
@@ -137,100 +127,55 @@ def interval(
     return float(mean), float(mean - reach), float(mean + reach)
 
 
-def _tail(mean: float, error: float, bound: float, freedom: int) -> float:
-    """Two-sided p-value for "the mean lies above `bound`": below 0.05 exactly when the
-    95 % interval clears it.
-    """
-    if error == 0.0:
-        return 0.0 if mean > bound else 1.0
-    return float(min(1.0, 2 * stats.t.sf((mean - bound) / error, freedom)))
-
-
-def _p_values(claim: Claim, effect: np.ndarray) -> tuple[float, float]:
-    """Return the p-values for the claim and against it."""
-    mean, error, freedom = (
-        effect.mean(),
-        effect.std(ddof=1) / np.sqrt(effect.size),
-        effect.size - 1,
-    )
-
-    def above(bound: float) -> float:
-        return _tail(mean, error, bound, freedom)
-
-    def below(bound: float) -> float:
-        return _tail(-mean, error, -bound, freedom)
-
-    if (
-        claim.kind == "equivalence"
-    ):  # two one-sided tests; refuted by an effect beyond either margin
-        return max(above(-claim.margin), below(claim.margin)), min(
-            above(claim.margin), below(-claim.margin)
-        )
-    if claim.kind == "noninferiority":
-        return above(-claim.margin), below(-claim.margin)
-    return above(claim.margin), below(0.0)
-
-
-def _measure(claim: Claim, scores: pd.DataFrame) -> tuple[dict, bool]:
-    """Return the numbers of one claim before Holm's correction, and whether its p-value
-    speaks for the claim.
-    """
-    settings = claim.everywhere or ("",)
-    per_setting = [
-        effects(claim, scores, metric).to_numpy() for metric in claim.metrics
-    ]
-    intervals = [interval(effect) for effect in per_setting]
-    pairs = [_p_values(claim, effect) for effect in per_setting]
-    # Everywhere: the claim needs all settings (the largest p); one setting refutes it
-    # (the smallest, Bonferroni).
-    p_for = max(p for p, _ in pairs)
-    p_against = min(1.0, len(pairs) * min(p for _, p in pairs))
-    refuted = [
-        i for i, (_, against) in enumerate(pairs) if len(pairs) * against < 1 - LEVEL
-    ]
-    shown = max(
-        refuted or range(len(pairs)),
-        key=lambda i: (pairs[i][0], -per_setting[i].mean()),
-    )
-    effect, low, high = intervals[shown]
-    numbers = {
-        "key": claim.key,
-        "effect": effect,
-        "low": low,
-        "high": high,
-        "p": min(p_for, p_against),
-    }
-    return (
-        numbers
-        | {
-            "seeds": len(per_setting[shown]),
-            "setting": settings[shown],
-        },
-        p_for < p_against,
-    )
-
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Correct p-values for testing several claims at once (Holm, 1979); the order is
-    kept.
-    """
-    p_values = np.asarray(p_values, float)
-    order = np.argsort(p_values)
-    stepped = p_values[order] * np.arange(p_values.size, 0, -1)
-    corrected = np.empty_like(p_values)
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(stepped))
-    return corrected
-
-
 def judge(claims: Iterable[Claim], scores: pd.DataFrame) -> list[Finding]:
-    """Judge a paper's claims together on tidy scores (columns seed, method, metric,
-    value); see the module's text.
+    """Judge claims on tidy scores (columns seed, method, metric, value) by `RULE`."""
+    return [_weakest(claim, scores, claim.level, decided=True) for claim in claims]
+
+
+def estimate(
+    claims: Iterable[Claim], scores: pd.DataFrame, level: float = LEVEL
+) -> list[Finding]:
+    """Measure comparisons that get no verdict; their intervals are at `level`."""
+    return [_weakest(claim, scores, level, decided=False) for claim in claims]
+
+
+def by_luck(claims: Iterable[Claim]) -> float:
+    """Return how many claims would be reproduced by luck, were none of them true.
+
+    A true effect that lies exactly at the margin is the worst case: its interval then
+    lies beyond the margin in half of the cases in which it misses it.
     """
-    measures = [_measure(claim, scores) for claim in claims]
-    corrected = holm([numbers["p"] for numbers, _ in measures])
-    findings = []
-    for (numbers, favours), p_holm in zip(measures, corrected, strict=True):
-        decided = p_holm < 1 - LEVEL
-        verdict = (REPRODUCED if favours else CONTRADICTED) if decided else INCONCLUSIVE
-        findings.append(Finding(verdict=verdict, p_holm=float(p_holm), **numbers))
-    return findings
+    return sum((1 - claim.level) / 2 for claim in claims)
+
+
+def verdict(claim: Claim, low: float, high: float) -> str:
+    """Return what an interval says of a claim, by `RULE`."""
+    least, most = claim.bounds
+    if low > least and high < most:
+        return REPRODUCED
+    wrong = min(least, 0.0)  # the side that refutes: below zero, or below the margin
+    if high < wrong or low > most:
+        return CONTRADICTED
+    return INCONCLUSIVE
+
+
+def _weakest(
+    claim: Claim, scores: pd.DataFrame, level: float, decided: bool
+) -> Finding:
+    """Measure a claim in each of its settings; return the weakest."""
+    found = []
+    for metric, setting in zip(claim.metrics, claim.everywhere or ("",), strict=True):
+        effect = effects(claim, scores, metric).to_numpy()
+        mean, low, high = interval(effect, level)
+        said = verdict(claim, low, high) if decided else ""
+        found.append(
+            Finding(claim.key, said, mean, low, high, level, effect.size, setting)
+        )
+    refuted = [finding for finding in found if finding.verdict == CONTRADICTED]
+    return min(refuted or found, key=lambda finding: _slack(claim, finding))
+
+
+def _slack(claim: Claim, finding: Finding) -> float:
+    """By how much an interval keeps the claim's bounds; negative where it does not."""
+    least, most = claim.bounds
+    return min(finding.low - least, most - finding.high)

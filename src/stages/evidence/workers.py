@@ -5,19 +5,17 @@ Each place is a generator of results in the order in which they are ready. A run
 raises gives a result with an `error`, so that one bad seed costs no other.
 """
 
-import multiprocessing
 import os
-import pickle
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
+from pickle import PicklingError
+
+from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 
 from stages.evidence.outcomes import Outcome
 from stages.evidence.paper import Paper
@@ -98,75 +96,41 @@ def compute(
         SweepError: a worker died, the cluster cannot be reached, or the run cannot be
             sent to another process.
     """
-    if jobs == 1 and not ray:
-        return (measure(paper.run, settings, seed) for seed in seeds)
-    try:
-        pickle.dumps((paper.run, settings))
-    except Exception as error:
-        raise SweepError(
-            f"{paper.slug}: its run or settings cannot be sent to another process"
-            f" ({error}); define both at the top level of the paper's module"
-        ) from None
-    return (
-        on_ray(paper, settings, seeds, ray)
-        if ray
-        else in_processes(paper, settings, seeds, jobs)
-    )
+    if ray:
+        return on_ray(paper, settings, seeds, ray)
+    if jobs > 1:
+        return in_processes(paper, settings, seeds, jobs)
+    return (measure(paper.run, settings, seed) for seed in seeds)
 
 
 def in_processes(
     paper: Paper, settings, seeds: Sequence[int], jobs: int
 ) -> Iterator[dict]:
-    """Compute the seeds in `jobs` processes of one thread each. Raises SweepError when
-    one of them dies.
+    """Compute the seeds in `jobs` processes of one thread each.
+
+    Raises:
+        SweepError: a process died, or the run cannot be sent to one.
     """
-    before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        min(jobs, len(seeds)), multiprocessing.get_context("spawn")
-    )
+    calls = [
+        delayed(_measure_on_one_thread)(paper.run, settings, seed) for seed in seeds
+    ]
+    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
+        results = Parallel(return_as="generator_unordered")(calls)
     try:
-        with _for_children():
-            futures = [
-                pool.submit(_measure_on_one_thread, paper.run, settings, seed)
-                for seed in seeds
-            ]
-        for future in as_completed(futures):
-            yield future.result()
+        yield from results
     except BrokenProcessPool:
         raise SweepError(
             f"{paper.slug}: a worker process died: it was killed, or ran out of memory;"
             " use fewer --jobs"
         ) from None
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in (
-            set(multiprocessing.active_children()) - before
-        ):  # what still computes is not wanted any more
-            child.terminate()
-        pool.shutdown(wait=True)
-
-
-@contextmanager
-def _for_children():
-    """While processes are started: one thread each, and Ctrl-C is for this process to
-    answer, not for them.
-    """
-    old = {name: os.environ.get(name) for name in ONE_THREAD}
-    main = (
-        threading.current_thread() is threading.main_thread()
-    )  # no other may set a signal's handler
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
-    os.environ.update(ONE_THREAD)
-    try:
-        yield
-    finally:
-        for name, value in old.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        if main:
-            signal.signal(signal.SIGINT, handler)
+    except PicklingError as error:
+        raise SweepError(
+            f"{paper.slug}: its run or settings cannot be sent to another process"
+            f" ({error}); define both at the top level of the paper's module"
+        ) from None
+    finally:  # what still computes is not wanted any more
+        results.close()
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def load_ray():

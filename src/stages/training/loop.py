@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from stages.tracing import note
+
 Schedule = Callable[[int], float]
 
 
@@ -132,4 +134,7 @@ def fit(
         raise FloatingPointError(
             f"the loss is not finite from step {bad[0]} of {len(values)} on"
         )
+    if values:
+        note("first loss", values[0])
+        note("last loss", values[-1])
     return values

@@ -1,0 +1,94 @@
+"""The probe: a few numbers that tell whether a change of code changed the experiment.
+
+A record keeps the numbers of `run(profiles["probe"], 0)`: every score, and the first
+and last loss of every network that is trained on the way. While present code gives the
+same numbers the record stands; a comment, a name or a faster loop void nothing.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from stages.evidence.paper import Paper
+from stages.tracing import listening
+
+RELATIVE, ABSOLUTE = 1e-3, 1e-4
+SHOWN = 5  # of the numbers that moved, in a message
+SEED = 0
+
+
+def setting_values(settings: Any) -> dict:
+    """Turn a dataclass of settings into plain JSON values. Raises ValueError when they
+    are anything more.
+    """
+    try:
+        return json.loads(json.dumps(asdict(settings), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the settings {type(settings).__name__} cannot be written as JSON: {error}"
+        ) from None
+
+
+def probe(paper: Paper) -> list[dict[str, Any]]:
+    """Run a paper's probe on the CPU; return rows {method, metric, value}.
+
+    Losses are rows of the method "training", numbered in the order of the trainings.
+    """
+    with _on_the_cpu(), listening() as heard:
+        outcome = paper.run(paper.settings("probe"), SEED)
+    rows = [
+        {"method": row["method"], "metric": row["metric"], "value": float(row["value"])}
+        for row in outcome.scores
+    ]
+    losses = [
+        {"method": "training", "metric": f"{name} {number // 2}", "value": float(value)}
+        for number, (name, value) in enumerate(heard)
+    ]
+    return rows + losses
+
+
+def moved(old: Sequence[Mapping], new: Sequence[Mapping]) -> list[str]:
+    """Say which numbers of two probes differ, a line each; none if the probe holds.
+
+    Two values agree when they differ by no more than `ABSOLUTE` or by no more than
+    `RELATIVE` of the larger. Processors and numbers of threads move the last digits; a
+    fault moves more.
+    """
+    before, after = _by_name(old), _by_name(new)
+    lines = [f"{name}: not measured any more" for name in before if name not in after]
+    lines += [f"{name}: new" for name in after if name not in before]
+    for name in before:
+        if name in after and not _agree(before[name], after[name]):
+            lines.append(f"{name}: {before[name]:.6g} before, {after[name]:.6g} now")
+    return lines
+
+
+def in_short(lines: Sequence[str]) -> str:
+    """Join the first of the lines that `moved` gives."""
+    more = len(lines) - SHOWN
+    return "; ".join(lines[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _by_name(rows: Sequence[Mapping]) -> dict[str, float]:
+    return {f"{row['metric']} of {row['method']}": row["value"] for row in rows}
+
+
+def _agree(one: float, other: float) -> bool:
+    gap = abs(one - other)
+    return gap <= ABSOLUTE or gap <= RELATIVE * max(abs(one), abs(other))
+
+
+@contextmanager
+def _on_the_cpu() -> Iterator[None]:
+    before = os.environ.get("STAGES_DEVICE")
+    os.environ["STAGES_DEVICE"] = "cpu"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["STAGES_DEVICE"]
+        else:
+            os.environ["STAGES_DEVICE"] = before
