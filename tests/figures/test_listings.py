@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from stages import figures
-from stages.evidence import Claim, Outcome, interval, verdicts
+from stages.evidence import Claim, Outcome, by_luck, interval, verdicts
 from stages.figures.listings import TOKENS
 from stages.figures.style import contrast
+from stages.sources import without_docstrings
 
 
 def shown(listing):
@@ -24,19 +25,19 @@ def shown(listing):
 @pytest.mark.parametrize("obj", [interval, Claim, Outcome.score, Claim.comparison])
 def test_a_listing_is_the_source(obj):
     source = textwrap.dedent(inspect.getsource(getattr(obj, "fget", obj))).rstrip()
-    listing = figures.listing(obj)
+    listing = figures.listing(obj, width=88)
     assert shown(listing)[1] == [source]
     assert repr(listing) == listing.code == source
 
 
 def test_files_are_named_from_the_package_on():
-    files, blocks = shown(figures.listing(verdicts.interval, verdicts.holm, Claim))
+    files, blocks = shown(figures.listing(verdicts.interval, by_luck, Claim, width=88))
     assert files == ["stages/evidence/verdicts.py", "stages/evidence/claims.py"]
     assert blocks[0].count("\ndef ") + blocks[0].startswith("def ") == 2
 
 
 def test_no_path_of_this_machine_is_shown():
-    html = figures.listing(interval, Claim, shown, Path.exists).html
+    html = figures.listing(interval, Claim, shown, Path.exists, width=120).html
     assert str(Path(verdicts.__file__).parents[2]) not in html
     assert not re.search(r"<figcaption>/", html)
 
@@ -58,7 +59,7 @@ def test_every_token_is_readable_on_its_page(token, dark):
 
 @pytest.mark.parametrize("obj", [interval, Claim, Outcome])
 def test_docstrings_can_be_left_out(obj):
-    code = figures.listing(obj, docstring=False).code
+    code = figures.listing(obj, docstring=False, width=88).code
     tree = ast.parse(code)
     assert '"""' not in code
     whole = ast.parse(textwrap.dedent(inspect.getsource(obj)))
@@ -87,10 +88,66 @@ def test_a_body_that_is_only_a_docstring_stays_a_body():
     assert figures.listing(sample, docstring=False).code == "def sample():\n    ..."
 
 
+def test_a_comment_beside_a_docstring_stays():
+    def sample(x):
+        """One line."""  # eq. 3
+
+        return x**2  # eq. 4
+
+    class Alone:
+        """Nothing else."""  # eq. 5
+
+    code = figures.listing(sample, Alone, docstring=False).code
+    assert code.splitlines() == [
+        "def sample(x):", "    # eq. 3", "", "    return x**2  # eq. 4", "", "",
+        "class Alone:", "    # eq. 5", "    ...",
+    ]  # fmt: skip
+    ast.parse(code)
+
+
+@pytest.mark.parametrize("docstring", [True, False])
+def test_tags_of_equations_are_on_the_page(docstring):
+    def sample(x):
+        """Square `x`."""
+        return x**2  # eq. 3
+
+    listing = figures.listing(sample, docstring=docstring)
+    assert "    return x**2  # eq. 3" in listing.code.splitlines()
+    assert "    return x**2  # eq. 3" in shown(listing)[1][0].splitlines()
+
+
+def test_a_module_loses_its_docstring_and_keeps_the_rest():
+    assert without_docstrings('"""What it is."""\n\nx = 1  # kept\n') == "x = 1  # kept"
+    assert without_docstrings('x = """no docstring"""') == 'x = """no docstring"""'
+
+
+def fits():
+    return 1  # ---------------------------------------------------------------
+
+
+def too_long():
+    return 1  # ----------------------------------------------------------------
+
+
+def test_79_columns_fit_and_80_are_refused_by_name():
+    assert max(map(len, figures.listing(fits).code.splitlines())) == 79
+    told = r"at most 79 columns, and this line of .* has 80:\n    return 1  # -+\nbreak it"
+    with pytest.raises(ValueError, match=told):
+        figures.listing(fits, too_long)
+    assert figures.listing(too_long, width=80).code
+
+
+def test_what_is_cut_off_may_be_long():
+    with pytest.raises(ValueError, match="at most 30 columns"):
+        figures.listing(interval, width=30)
+    assert figures.listing(interval, start="values = np", end="values = np", width=40).code
+
+
 def test_a_part_runs_from_line_to_line():
-    listing = figures.listing(verdicts.effects, start="def column", end="return table")
-    assert listing.code.startswith("def column(method: str) -> pd.Series:\n    if method not in table:")
-    assert listing.code.splitlines()[-1] == "    return table[method].astype(float)"
+    listing = figures.listing(verdicts.effects, start="def column", end="raise ValueError")
+    assert (
+        listing.code == "def column(method: str) -> pd.Series:\n    if method not in table:\n        raise ValueError("
+    )
 
 
 def test_a_part_that_is_not_there_is_an_error():

@@ -2,7 +2,6 @@
 from the code that runs.
 """
 
-import ast
 import inspect
 import sys
 import textwrap
@@ -17,6 +16,9 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from stages.figures.page import css
+from stages.sources import without_docstrings
+
+COLUMNS = 79  # what a page shows without scrolling sideways
 
 TOKENS = {  # (on a light page, on a dark one)
     "keyword": ("#0b5c94", "#7cc0ee"),
@@ -71,18 +73,22 @@ def listing(
     start: str | None = None,
     end: str | None = None,
     docstring: bool = True,
+    width: int = COLUMNS,
 ) -> Listing:
     """Show the source of functions, methods or classes, as it stands in the package at
     this moment.
+
+    Comments stay, the tags of equations (`# eq. 3`) among them.
 
     Args:
         objects: neighbours from one file share a box under the file's name.
         start, end: show only a part: from the first line that contains `start` to the
             first one after it that contains `end`, both included.
         docstring: False leaves out the docstrings, of methods too.
+        width: the most columns a line may have.
 
     Raises:
-        ValueError: no object, or no line contains `start` or `end`.
+        ValueError: no object, no line contains `start` or `end`, or a line is too long.
         TypeError: an object has no Python source.
     """
     if not objects:
@@ -92,6 +98,8 @@ def listing(
         for obj in objects
     ]
     parts = [(_where(obj), _cut(_source(obj, docstring), start, end)) for obj in bare]
+    for file, code in parts:
+        _refuse_long(file, code, width)
     boxes = [
         (file, "\n\n\n".join(code for _, code in group))
         for file, group in groupby(parts, lambda part: part[0])
@@ -117,28 +125,19 @@ def _source(obj: Any, docstring: bool) -> str:
         raise TypeError(
             f"{obj!r} has no Python source to list; pass a function or a class"
         ) from error
-    return code if docstring else _without_docstrings(code)
+    return code if docstring else without_docstrings(code)
 
 
-def _without_docstrings(code: str) -> str:
-    """Drop the lines of every docstring, with a blank line that follows; all else stays
-    as it was written.
-    """
-    lines: list[str | None] = list(code.splitlines())
-    for node in ast.walk(ast.parse(code)):
-        documented = isinstance(
-            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-        ) and ast.get_docstring(node)
-        if not documented:
-            continue
-        text, alone = node.body[0], len(node.body) == 1
-        first, last = text.lineno - 1, text.end_lineno
-        if not alone and not lines[last].strip():
-            last += 1
-        lines[first:last] = [None] * (last - first)
-        if alone:
-            lines[first] = " " * text.col_offset + "..."
-    return "\n".join(line for line in lines if line is not None)
+def _refuse_long(file: str, code: str, width: int) -> None:
+    long = [line for line in code.splitlines() if len(line) > width]
+    if not long:
+        return
+    others = f"; so are {len(long) - 1} more" if len(long) > 1 else ""
+    raise ValueError(
+        f"a listing has at most {width} columns, and this line of {file} has"
+        f" {len(long[0])}{others}:\n{long[0]}\nbreak it in its file, or list a part"
+        " without it (start, end, docstring=False)"
+    )
 
 
 def _cut(code: str, start: str | None, end: str | None) -> str:
@@ -163,10 +162,8 @@ def _where(obj: Any) -> str:
     module = sys.modules.get(
         getattr(obj, "__module__", None) or getattr(obj, "__name__", "")
     )
-    file, top = (
-        getattr(module, "__file__", None),
-        module and sys.modules.get(module.__name__.partition(".")[0]),
-    )
+    file = getattr(module, "__file__", None)
+    top = module and sys.modules.get(module.__name__.partition(".")[0])
     if file is None or not getattr(top, "__file__", None):
         return "this notebook"
     root = Path(top.__file__).parent
