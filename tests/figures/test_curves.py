@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,6 +74,19 @@ def test_a_ninth_method_is_told_by_its_dashes(points):
     drawn = lines(figures.curves(points, "accuracy"))
     assert drawn["none"].get_linestyle() == "--"
     assert figures.palette(["none"])["none"].dash != "-"
+
+
+def test_a_figure_counts_the_arms_of_all_its_panels(points):
+    more = pd.concat([points.assign(method=points["method"] + f" {i}") for i in range(3)])
+    names = list(dict.fromkeys(more["method"]))
+    _, (left, right) = plt.subplots(1, 2)
+    figures.curves(more, "accuracy", names[:8], ax=left, labels=False)
+    figures.curves(more, "accuracy", names[2:8], ax=right, labels=False)  # the same arms again
+    with pytest.raises(ValueError, match=r"9 arms in one figure: .*; a figure has at most 8"):
+        figures.curves(more, "accuracy", names[8:], ax=right, labels=False)
+    figures.curves(more, "accuracy", names[8:], labels=False)  # a figure of its own
+    figures.use_style(most=9)
+    figures.curves(more, "accuracy", names, labels=False)
 
 
 def test_one_seed_has_no_band(points):

@@ -81,11 +81,39 @@ def test_use_style_deals_the_looks_out_afresh():
     assert figures.palette(["two"])["two"].colour == COLOURS[0]
 
 
-def test_24_methods_look_different_and_one_more_is_refused():
-    looks = figures.palette(map(str, range(24)))
-    assert len(set(looks.values())) == 24
-    with pytest.raises(ValueError, match="no look is left for 'more'"):
+def test_eight_arms_differ_in_colour_and_in_marker_and_a_ninth_is_refused():
+    looks = figures.palette("abcdefgh").values()
+    assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == 8
+    with pytest.raises(ValueError, match="9 arms in one figure: a, b, c, d, e, f, g, h, i; a figure has at most 8"):
+        figures.palette("abcdefghi")
+
+
+def test_a_list_longer_than_a_figure_shares_no_look():
+    names = [f"method {i}" for i in range(24)]
+    figures.use_style(names)
+    looks = [figures.palette([name])[name] for name in names]
+    assert len({(look.colour, look.marker) for look in looks}) == 24
+    with pytest.raises(ValueError, match="no look is left for 'more': a page can tell 24 methods apart"):
         figures.palette(["more"])
+    with pytest.raises(ValueError, match="no look is left for 'more'"):
+        figures.use_style([*names, "more"])
+
+
+def test_a_newcomer_takes_a_colour_that_the_figure_does_not_have():
+    names = [f"method {i}" for i in range(8)]
+    figures.use_style(names)
+    # the next look has the first one's colour
+    looks = figures.palette([names[0], "new"])
+    assert looks["new"].colour != looks[names[0]].colour
+    assert figures.palette([names[1], "new"])["new"] == looks["new"]
+
+
+def test_an_older_page_may_ask_for_more_until_the_next_page():
+    figures.use_style(most=11)
+    assert len({(look.colour, look.marker) for look in figures.palette("abcdefghijk").values()}) == 11
+    figures.use_style()
+    with pytest.raises(ValueError, match="at most 8"):
+        figures.palette("abcdefghi")
 
 
 def test_style_is_left_behind_when_its_context_ends():

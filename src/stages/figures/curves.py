@@ -22,6 +22,7 @@ from stages.figures.style import (
     contrast,
     new_axes,
     palette,
+    refuse_crowd,
 )
 
 
@@ -53,12 +54,13 @@ def curves(
         ylabel: what y is, with its unit; `name` by default.
 
     Raises:
-        ValueError: no such curve or method, or a seed without a point where the others
-            have one.
+        ValueError: no such curve or method, a seed without a point where the others
+            have one, or more than eight arms in the figure.
     """
     points = frame[frame["name"] == name]
     looks = palette(_known(points, methods, f"curve {name!r}", frame["name"]))
     ax = new_axes(ax, 3.1, title)
+    _join(ax, looks)
     for method, look in looks.items():
         table = _wide(
             points[points["method"] == method],
@@ -125,7 +127,8 @@ def scores(
             function.
 
     Raises:
-        ValueError: no such metric or method, or a seed that some method lacks.
+        ValueError: no such metric or method, a seed that some method lacks, or more
+            than eight arms in the figure.
     """
     rows = frame[frame["metric"] == metric]
     looks = palette(_known(rows, methods, f"metric {metric!r}", frame["metric"]))
@@ -133,6 +136,7 @@ def scores(
         rows[rows["method"].isin(looks)], "method", "value", f"metric {metric!r}"
     ).loc[list(looks)]
     ax = new_axes(ax, 1.0 + 0.46 * len(table), title)
+    _join(ax, looks)
     heights = np.arange(len(table))
     ax.plot(table, heights, color=MUTED, alpha=0.25, linewidth=0.8, zorder=2)
     for y, (method, look) in enumerate(looks.items()):
@@ -221,10 +225,8 @@ def heatmap(
         )
     if not np.isfinite(matrix).any():
         raise ValueError("the matrix has no finite value to draw")
-    low, high = (
-        np.nanmin(matrix) if low is None else low,
-        np.nanmax(matrix) if high is None else high,
-    )
+    low = np.nanmin(matrix) if low is None else low
+    high = np.nanmax(matrix) if high is None else high
     if centre is not None:
         reach = max(high - centre, centre - low)
         low, high = centre - reach, centre + reach
@@ -268,7 +270,8 @@ def _print_values(
     """Print each value on its cell, in black or white, and draw the edges between the
     cells.
     """
-    ax, (rows, columns) = image.axes, matrix.shape
+    ax = image.axes
+    rows, columns = matrix.shape
     for i, j in np.argwhere(np.isfinite(matrix)):
         shade = to_hex(image.cmap(image.norm(matrix[i, j])))
         ink = max(
@@ -312,6 +315,13 @@ def _known(
             f" {', '.join(map(repr, there))}"
         )
     return list(there if methods is None else methods)
+
+
+def _join(ax: Axes, methods: Iterable[str]) -> None:
+    """Note which arms the figure shows, in all its panels; too many are an error."""
+    shown = getattr(ax.figure, "_stages_arms", {}) | dict.fromkeys(methods)
+    refuse_crowd(shown)
+    ax.figure._stages_arms = shown
 
 
 def _print(value: float, form: str | Callable[[float], str]) -> str:

@@ -8,8 +8,8 @@ around it.
 import base64
 import io
 import textwrap
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from itertools import count
 
 import matplotlib as mpl
@@ -131,16 +131,42 @@ VERDICTS = {
     CONTRADICTED: Look("#B93A0B", "X", symbol="✖"),
 }
 
-_looks: dict[str, Look] = {}
+MOST = 8  # arms a figure can tell apart
+_DEALT = tuple(  # no two of these share colour and marker
+    Look(COLOURS[i], MARKERS[(i + lap) % len(MARKERS)], dash)
+    for lap, dash in enumerate(DASHES)
+    for i in range(len(COLOURS))
+)
 
 
-def use_style(methods: Iterable[str] = ()) -> None:
-    """Apply the book's style from here on, and deal out looks afresh: to `methods`, a
-    chapter's list, in this order.
+@dataclass
+class _Page:
+    """The looks of the page at hand, and the most arms that a figure of it may have."""
+
+    looks: dict[str, Look] = field(default_factory=dict)
+    most: int = MOST
+
+
+_page = _Page()
+
+
+def use_style(methods: Iterable[str] = (), *, most: int = MOST) -> None:
+    """Apply the book's style from here on, and deal out looks afresh.
+
+    Args:
+        methods: the page's list, in the order of the looks. It may be longer than a
+            figure's; other methods get a look when they are first drawn.
+        most: arms a figure may have. Eight is what a reader can tell apart; only a
+            page older than that limit has a reason for more.
+
+    Raises:
+        ValueError: more methods than there are looks.
     """
     mpl.rcParams.update(STYLE)
-    _looks.clear()
-    palette(methods)
+    _page.looks.clear()
+    _page.most = most
+    for method in methods:
+        _deal(method, beside=())
 
 
 def style():
@@ -149,25 +175,45 @@ def style():
 
 
 def palette(methods: Iterable[str]) -> dict[str, Look]:
-    """Return each method's look: the one it has already, or the next that is free.
+    """Return the looks of methods that are drawn in one figure.
 
-    The first eight methods differ in colour and marker and the next sixteen in their
-    dashes as well.
+    A method keeps its look through a page. One without a look gets the next that is
+    free, if there is a choice in a colour that no other of `methods` has. The first
+    eight looks of a page differ in colour and marker, and no two share both.
 
     Raises:
-        ValueError: more than 24 methods; nobody could tell them apart.
+        ValueError: more than eight methods (or the `most` of `use_style`), or more on
+            the page than there are looks.
     """
-    methods = list(methods)
+    methods = list(dict.fromkeys(methods))
+    refuse_crowd(methods)
     for method in methods:
-        i = len(_looks)
-        if method not in _looks:
-            if i == len(COLOURS) * len(DASHES):
-                raise ValueError(
-                    f"no look is left for {method!r}: a chapter can tell {i} methods"
-                    " apart"
-                )
-            _looks[method] = Look(COLOURS[i % 8], MARKERS[i % 8], DASHES[i // 8])
-    return {method: _looks[method] for method in methods}
+        _deal(method, beside=methods)
+    return {method: _page.looks[method] for method in methods}
+
+
+def refuse_crowd(methods: Collection[str]) -> None:
+    """Raise ValueError if these are too many arms for a figure."""
+    if len(methods) > _page.most:
+        raise ValueError(
+            f"{len(methods)} arms in one figure: {', '.join(methods)}; a figure has at"
+            f" most {_page.most}, so draw fewer or make two figures"
+        )
+
+
+def _deal(method: str, beside: Iterable[str]) -> None:
+    """Give a method a look if it has none, unlike those of the methods beside it."""
+    if method in _page.looks:
+        return
+    taken = set(_page.looks.values())
+    free = [look for look in _DEALT if look not in taken]
+    if not free:
+        raise ValueError(
+            f"no look is left for {method!r}: a page can tell {len(_DEALT)} methods"
+            " apart"
+        )
+    colours = {_page.looks[other].colour for other in beside if other in _page.looks}
+    _page.looks[method] = next((k for k in free if k.colour not in colours), free[0])
 
 
 def contrast(one: str, other: str) -> float:
