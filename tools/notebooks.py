@@ -3,31 +3,28 @@
     python tools/notebooks.py [--all] [--list-stale] [--jobs 2] [chapters/continual/power_law_rehearsal.ipynb ...]
 
 A notebook that raises or writes to stderr is refused, and its file stays as it was. What a notebook was made from is
-kept as a hash in its metadata (`stages.sources`): prose, comments and the address of the repository do not count.
+kept as a hash in its metadata (`stages.sources`); `dependencies` tells what counts.
 """
 
-import ast
-import hashlib
-import io
 import os
-import resource
 import sys
 import time
-import tokenize
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
 import nbformat
+import psutil
 import typer
+from dependencies import Sources
+from joblib import Parallel, delayed
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from stages.files import write_whole
+
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TIMEOUT = 600  # seconds a cell may take
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
@@ -53,7 +50,8 @@ def main(
     chosen = [name.resolve() for name in names or []] or book(ROOT)
     if missing := [path for path in chosen if not path.is_file()]:
         sys.exit(f"error: no notebook {missing[0]}")
-    stale = [path for path in chosen if everything or is_stale(path, ROOT)]
+    known = Sources(ROOT)
+    stale = [path for path in chosen if everything or is_stale(path, known)]
     if list_stale:
         for path in stale:
             print(shown(path))
@@ -73,18 +71,25 @@ def book(root: Path) -> list[Path]:
 def execute_all(paths: list[Path], root: Path, jobs: int) -> int:
     """Execute notebooks, `jobs` at a time, with a line on each; return how many were refused."""
     failed = 0
-    # A fresh process a notebook: the largest resident set of its children is then that of this notebook's kernel.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        running = {pool.submit(execute, path, root): path for path in paths}
-        for done, future in enumerate(as_completed(running), 1):
-            place = f"[{done}/{len(paths)}] {shown(running[future])}"
-            try:
-                run = future.result()
-                print(f"{place}: {run.seconds:.1f} s, {run.megabytes:.0f} MB", flush=True)
-            except Refused as fault:
-                failed += 1
-                print(f"{place}: refused\n{fault}", flush=True)
+    attempts = Parallel(jobs, batch_size=1, return_as="generator_unordered")(
+        delayed(attempt)(path, root) for path in paths
+    )
+    for done, (path, result) in enumerate(attempts, 1):
+        place = f"[{done}/{len(paths)}] {shown(path)}"
+        if isinstance(result, Run):
+            print(f"{place}: {result.seconds:.1f} s, {result.megabytes:.0f} MB", flush=True)
+        else:
+            failed += 1
+            print(f"{place}: refused\n{result}", flush=True)
     return failed
+
+
+def attempt(path: Path, root: Path) -> tuple[Path, Run | str]:
+    """Execute a notebook; return what the run took, or why it was refused."""
+    try:
+        return path, execute(path, root)
+    except Refused as fault:
+        return path, str(fault)
 
 
 def execute(path: Path, root: Path) -> Run:
@@ -93,8 +98,14 @@ def execute(path: Path, root: Path) -> Run:
     Raises:
         Refused: a cell raised, wrote to stderr, or took too long; the file is untouched.
     """
-    os.environ.update(ONE_THREAD, PYTHONWARNINGS="default")
+    made_from = Sources(root).of(path)
     notebook = nbformat.read(path, as_version=4)
+    megabytes = 0.0
+
+    def note_memory(**_) -> None:
+        nonlocal megabytes
+        megabytes = max(megabytes, largest_resident_set(client.km.provisioner.pid) / 2**20)
+
     client = NotebookClient(
         notebook,
         kernel_name="python3",
@@ -102,17 +113,27 @@ def execute(path: Path, root: Path) -> Run:
         store_widget_state=False,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
         resources={"metadata": {"path": str(path.parent)}},
+        on_cell_executed=note_memory,
     )
     start = time.perf_counter()
     try:
-        client.execute()
+        client.execute(env=os.environ | ONE_THREAD | {"PYTHONWARNINGS": "default"})
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise Refused(f"{blamed(notebook)} failed:\n{error}") from None
     seconds = time.perf_counter() - start
     refuse_stderr(notebook)
-    store(tidy(notebook, sources(path, root)), path)
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return Run(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit)
+    write_whole(path, nbformat.writes(tidy(notebook, made_from)) + "\n")
+    return Run(seconds, megabytes)
+
+
+def largest_resident_set(pid: int) -> int:
+    """Return the most memory that a running process has held, in bytes; on macOS what it holds now."""
+    status = Path(f"/proc/{pid}/status")
+    if status.is_file():
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024
+    memory = psutil.Process(pid).memory_info()
+    return getattr(memory, "peak_wset", memory.rss)
 
 
 def blamed(notebook: NotebookNode) -> str:
@@ -161,57 +182,9 @@ def without_widget(output: NotebookNode) -> NotebookNode | None:
     return output
 
 
-def store(notebook: NotebookNode, path: Path) -> None:
-    """Write a notebook so that a crash leaves either the old file or the new one."""
-    part = path.with_suffix(".ipynb.part")
-    nbformat.write(notebook, part)
-    os.replace(part, path)
-
-
-def is_stale(path: Path, root: Path) -> bool:
+def is_stale(path: Path, known: Sources) -> bool:
     """Tell whether the notebook was last executed on other sources than today's, or never."""
-    return nbformat.read(path, as_version=4).metadata.get("stages", {}).get("sources") != sources(path, root)
-
-
-def sources(path: Path, root: Path) -> str:
-    """Hash what a notebook's outputs follow from: its code, the package's code, and the recorded evidence.
-
-    A paper's notebook depends on no other paper's module or record. Its own module and its chapter's common code count
-    to the letter, since the notebook shows them; elsewhere comments and docstrings do not count.
-    """
-    chapters = root / "chapters"
-    slug = path.relative_to(chapters).with_suffix("").as_posix() if path.is_relative_to(chapters) else ""
-    papers, evidence = root / "src/stages/papers", root / "data/evidence"
-    own = papers / f"{slug}.py"
-    digest = hashlib.sha256()
-    for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", []):
-            digest.update(f"cell\n{cell.source}\n".encode())
-    for module in sorted((root / "src/stages").rglob("*.py")):
-        shared = module.name in ("__init__.py", "common.py") or module.parent.name == "common"
-        another_paper = module.is_relative_to(papers) and not shared
-        if own.is_file() and (module == own or (shared and own.parent in module.parents)):
-            digest.update(module.read_bytes())
-        elif not (own.is_file() and another_paper):
-            digest.update(f"{module.relative_to(root).as_posix()}\n{code_of(module.read_text('utf-8'))}".encode())
-    for record in [evidence / f"{slug}.json"] if own.is_file() else sorted(evidence.rglob("*.json")):
-        if record.is_file():
-            digest.update(f"{record.relative_to(root).as_posix()}\n".encode() + record.read_bytes())
-    return digest.hexdigest()
-
-
-def code_of(source: str) -> str:
-    """Return Python source without its docstrings, comments and blank lines."""
-    lines = source.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node):
-            string = node.body[0]
-            lines[string.lineno - 1 : string.end_lineno] = [""] * (string.end_lineno - string.lineno + 1)
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+    return nbformat.read(path, as_version=4).metadata.get("stages", {}).get("sources") != known.of(path)
 
 
 def shown(path: Path) -> str:
