@@ -6,8 +6,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from stages import figures
-from stages.evidence import Finding, RecordError, all_records, load_record, recorded, rejudge, save_record, sweep
+from stages.evidence import Finding, Gate, RecordError, all_records, load_record, recorded, rejudge, save_record, sweep
 from stages.evidence.records import plain
 
 
@@ -35,8 +34,10 @@ def test_a_record_comes_back_as_it_was_and_is_saved_alike(record, path):
 def test_the_file_is_small_and_has_a_row_a_line(path, record):
     lines = path.read_text().splitlines()
     rows = [line for line in lines if line.startswith("  {")]
-    assert len(rows) == len(record.scores) + len(record.curves) + len(record.claims)
-    assert len(lines) < len(rows) + 25
+    tables = (record.scores, record.curves, record.claims, record.also, record.gates, record.probe)
+    assert all(tables)
+    assert len(rows) == sum(map(len, tables))
+    assert len(lines) < len(rows) + 30
 
 
 @pytest.mark.parametrize(
@@ -57,22 +58,79 @@ def test_tables_are_tidy(record):
 
 
 def test_the_verdicts_follow_from_the_scores_of_the_record_alone(record, toy):
-    assert rejudge(record, toy.CLAIMS) == record
+    assert rejudge(record, toy.PAPER) == record
     findings = record.findings()
     assert [f.key for f in findings] == ["C1", "C2", "C3"]
     assert all(isinstance(f, Finding) for f in findings)
     assert [f.verdict for f in findings] == ["reproduced", "reproduced", "contradicted"]
+    assert [f.level for f in findings] == [0.95, 0.99, 0.99]
+    assert [row["origin"] for row in record.claims] == ["paper", "paper", "ours"]
 
 
-def test_rejudging_takes_the_claims_that_it_is_given(record, toy):
-    harder = replace(toy.CLAIMS[0], margin=50.0)
-    (row,) = rejudge(record, [harder]).claims
-    assert row["verdict"] == "inconclusive"
-    assert row["margin"] == 50
+def test_a_record_holds_what_explains_the_verdicts(record, toy):
+    (also,) = record.also
+    assert (also["key"], also["verdict"], also["level"]) == ("A1", "", 0.95)
+    assert record.finding("A1").effect == also["effect"] == pytest.approx(3, abs=0.5)
+    assert record.finding("C1") == record.findings()[0]
+    with pytest.raises(KeyError):
+        record.finding("C9")
+    table = record.score_table()
+    old = table[table.method == "old"]["value"].mean()
+    works, same = record.gates
+    assert works == {
+        "name": "the old method works",
+        "value": pytest.approx(old, rel=1e-5),
+        "bound": "at least 10",
+        "met": True,
+    }
+    assert (same["bound"], same["met"]) == ("at least -1 and at most 1", True)
+    assert record.deviations == ["The effect was 2 before it was 3."]
+    assert (record.title, record.arxiv, record.year) == ("A toy", "0000.00000", 2024)
+    assert record.probe_settings == {"effect": 2.0, "shape": [3, 4], "counts": False}
+    assert [(row["method"], row["metric"]) for row in record.probe] == [
+        (method, "accuracy") for method in ("new", "old", "twin")
+    ]
 
 
-def test_figures_take_a_record(record):
-    assert "reproduced" in figures.verdict_table(record=record)._repr_html_()
+def test_rejudging_takes_claims_gates_and_facts_from_the_paper_and_nothing_else(record, toy):
+    harder = replace(
+        toy.PAPER,
+        title="Another",
+        year=2025,
+        claims=(replace(toy.CLAIMS[0], margin=50.0), *toy.CLAIMS[1:]),
+        also=(),
+        gates=(replace(toy.PAPER.gates[0], least=99.0),),
+        deviations=(),
+    )
+    again = rejudge(record, harder)
+    assert (again.title, again.year, again.also, again.deviations) == ("Another", 2025, [], [])
+    assert (again.claims[0]["verdict"], again.claims[0]["margin"]) == ("inconclusive", 50)
+    assert again.claims[1:] == record.claims[1:]
+    assert [gate["met"] for gate in again.gates] == [False]
+    renewed = {"title", "arxiv", "year", "claims", "also", "gates", "deviations"}
+    kept = [field.name for field in fields(record) if field.name not in renewed]
+    assert all(getattr(again, name) == getattr(record, name) for name in kept)
+
+
+def test_a_small_profile_may_leave_out_what_it_does_not_measure(record, toy):
+    everywhere = replace(toy.CLAIMS[1], everywhere=("hot", "cold"))
+    new = Gate("the fourth works", "fourth", "accuracy", least=1.0)
+    difference = Gate("the fourth is no better", "old", "accuracy", minus="fourth", least=1.0)
+    more = replace(
+        toy.PAPER,
+        claims=(toy.CLAIMS[0], everywhere, toy.CLAIMS[2]),
+        also=(replace(toy.CLAIMS[0], key="A1", worse="fourth"),),
+        gates=(*toy.PAPER.gates, new, difference),
+    )
+    again = rejudge(record, more, partly=True)
+    assert [row["key"] for row in again.claims] == ["C1", "C3"]
+    assert (again.also, again.gates) == ([], record.gates)
+    with pytest.raises(ValueError, match=r"claim C2: no accuracy \[hot\]"):
+        rejudge(record, more)
+    with pytest.raises(ValueError, match="claim A1: no accuracy of 'fourth'"):
+        rejudge(record, replace(more, claims=toy.CLAIMS))
+    with pytest.raises(ValueError, match="gate 'the fourth works': no accuracy of 'fourth'"):
+        rejudge(record, replace(more, claims=toy.CLAIMS, also=()))
 
 
 def broken(change):
@@ -98,7 +156,19 @@ def broken(change):
         (broken(lambda d: d["scores"][0].pop("metric")), "'metric' is a required property"),
         (broken(lambda d: d["curves"][1].update(colour="red")), "colour"),
         (broken(lambda d: d["claims"][0].update(verdict="true")), "'true' is not one of"),
-        (broken(lambda d: d["claims"][0].pop("p")), "'p' is a required property"),
+        (broken(lambda d: d["claims"][0].pop("level")), "'level' is a required property"),
+        (broken(lambda d: d["claims"][0].update(p=0.01)), "'p' was unexpected"),
+        (broken(lambda d: d["claims"][0].update(level=95)), "95 is greater than or equal to the maximum of 1"),
+        (broken(lambda d: d["also"][0].update(origin="theirs")), r"also\[0\]\.origin: 'theirs' is not one of"),
+        (broken(lambda d: d["gates"][0].update(met="yes")), r"gates\[0\]\.met: 'yes' is not of type 'boolean'"),
+        (broken(lambda d: d["gates"][0].update(bound="")), r"gates\[0\]\.bound: '' should be non-empty"),
+        (broken(lambda d: d.update(probe=[])), r"probe: \[\] should be non-empty"),
+        (broken(lambda d: d["probe"][0].update(seed=0)), "'seed' was unexpected"),
+        (broken(lambda d: d.pop("probe_settings")), "'probe_settings' is a required property"),
+        (broken(lambda d: d.update(code="0f" * 8)), "'code' was unexpected"),
+        (broken(lambda d: d.update(deviations=[""])), r"deviations\[0\]: '' should be non-empty"),
+        (broken(lambda d: d.update(year="2024")), "year: '2024' is not of type 'integer'"),
+        (broken(lambda d: d.update(arxiv="24.1")), "arxiv: '24.1' does not match"),
         (broken(lambda d: d["scores"].append(d["scores"][0])), "stands there twice"),
         (broken(lambda d: d["seeds"].append(9)), "its seeds are not those of its scores"),
         (broken(lambda d: d["seeds"].reverse()), "in rising order"),
