@@ -1,4 +1,5 @@
 import base64
+from dataclasses import asdict
 from html.parser import HTMLParser
 
 import matplotlib
@@ -6,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from stages import figures
-from stages.evidence import Claim, Finding
+from stages.evidence import Claim, Finding, Record
 
 matplotlib.use("agg")
 
@@ -40,10 +41,10 @@ def claims():
 def record():
     """A finding for each claim; every verdict occurs."""
     return [
-        Finding("C1", "reproduced", 7.1, 6.1, 8.1, 0.001, 0.004, 10),
-        Finding("C2", "inconclusive", -0.9, -1.7, -0.1, 0.2, 0.4, 10, "20 tasks"),
-        Finding("C3", "reproduced", 0.3, -0.4, 1.0, 0.01, 0.03, 10),
-        Finding("C4", "contradicted", -14.0, -20.2, -7.8, 0.001, 0.004, 10),
+        Finding("C1", "reproduced", 7.1, 6.1, 8.1, 0.95, 10),
+        Finding("C2", "inconclusive", -0.9, -1.7, -0.1, 0.99, 10, "20 tasks"),
+        Finding("C3", "reproduced", 0.3, -0.4, 1.0, 0.99, 10),
+        Finding("C4", "contradicted", -14.0, -20.2, -7.8, 0.99, 10),
     ]
 
 
@@ -51,10 +52,39 @@ def record():
 def live():
     """The same claims after three seeds; the last one was not measured."""
     return [
-        Finding("C1", "inconclusive", 7.9, 1.5, 14.3, 0.1, 0.3, 3),
-        Finding("C2", "inconclusive", -0.2, -2.6, 2.2, 0.5, 0.5, 3, "20 tasks"),
-        Finding("C3", "inconclusive", 0.6, -2.4, 3.6, 0.4, 0.5, 3),
+        Finding("C1", "inconclusive", 7.9, 1.5, 14.3, 0.95, 3),
+        Finding("C2", "inconclusive", -0.2, -2.6, 2.2, 0.99, 3, "20 tasks"),
+        Finding("C3", "inconclusive", 0.6, -2.4, 3.6, 0.99, 3),
     ]
+
+
+GATES = (
+    {"name": "the net <learns>", "value": 92.4321, "bound": "at least 90", "met": True},
+    {"name": "the baseline & its failure", "value": 61.0, "bound": "at most 50", "met": False},
+)
+
+
+@pytest.fixture
+def gates():
+    """One gate that is met, and one that is not."""
+    return list(GATES)
+
+
+@pytest.fixture
+def make_record(claims, record):
+    """Return a function that invents a paper's record: the first `count` claims with their findings."""
+    rows = [asdict(claim) | {"comparison": claim.comparison} | f.row() for claim, f in zip(claims, record, strict=True)]
+    also = [row | {"key": f"A{i}", "verdict": "", "level": 0.95} for i, row in enumerate(rows[:2])]
+
+    def made(slug="continual/one", title="A paper", count=4, ours=(), gates=(), deviations=()):
+        own = [row | {"origin": "ours" if row["key"] in ours else "paper"} for row in rows[:count]]
+        return Record(
+            paper=slug, title=title, arxiv="2000.00001", year=2020, profile="full", settings={}, seeds=list(range(10)),
+            scores=[], curves=[], claims=own, also=also, gates=list(gates), deviations=list(deviations), probe=[],
+            probe_settings={}, device="cpu", threads=1, seconds=1.0, versions={}, created="then",
+        )  # fmt: skip
+
+    return made
 
 
 VOID = {"img", "input", "br", "meta"}

@@ -158,4 +158,4 @@ def test_show_displays_once_and_closes_the_figure():
     data, metadata = picture._repr_mimebundle_()
     assert data.keys() == {"image/png", "text/plain"}
     assert data["text/plain"] == repr(picture) == "Figure: A line goes up"
-    assert metadata["image/png"]["width"] == 560
+    assert metadata["image/png"]["width"] == 700

@@ -1,12 +1,17 @@
-"""The book's figures: one style, curves and scores over seeds, forest plots, tables,
-source listings and sliders.
+"""The book's figures: one style, curves and scores over seeds, tables, verdicts, source
+listings and sliders.
 """
 
 from stages.figures.curves import curves, heatmap, scores
-from stages.figures.forest import forest
 from stages.figures.labels import label_lines
 from stages.figures.listings import Listing, listing
-from stages.figures.scoreboard import evidence_state, glued, scoreboard, state_in_words
+from stages.figures.scoreboard import (
+    evidence_state,
+    glued,
+    scoreboard,
+    state_in_words,
+    summary,
+)
 from stages.figures.slider import Slider, slider
 from stages.figures.style import (
     DIVERGING,
@@ -27,7 +32,8 @@ from stages.figures.style import (
     style,
     use_style,
 )
-from stages.figures.tables import Table, badge, table, verdict_table
+from stages.figures.tables import Table, table
+from stages.figures.verdicts import badge, banner, gate_table, verdict_table
 
 __all__ = [
     "DIVERGING",
@@ -44,9 +50,10 @@ __all__ = [
     "Slider",
     "Table",
     "badge",
+    "banner",
     "curves",
     "evidence_state",
-    "forest",
+    "gate_table",
     "glued",
     "headline",
     "heatmap",
@@ -61,6 +68,7 @@ __all__ = [
     "slider",
     "state_in_words",
     "style",
+    "summary",
     "table",
     "use_style",
     "verdict_table",

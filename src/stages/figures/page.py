@@ -49,6 +49,7 @@ _THEMES = {  # ours: (the book's, JupyterLab's, VS Code's, light, dark)
 _BASE = """
 .stages{color:var(--st-text);font-size:.92em;line-height:1.45;
 container-type:inline-size}
+.stages .stages{font-size:1em}
 .stages *{box-sizing:border-box}.stages [hidden]{display:none!important}
 .cell_output .text_html:has(.stages){background:none!important;color:inherit!important;
 padding:0!important}

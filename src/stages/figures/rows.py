@@ -1,5 +1,5 @@
-"""Claims side by side with what was measured: the rows that the forest plot and the
-verdict table share.
+"""Claims side by side with what was measured: the rows of the verdict table and of the
+scoreboard.
 """
 
 import math
@@ -21,6 +21,7 @@ class Row:
     kind: str
     margin: float
     reported: str
+    origin: str
     live: Finding | None
     record: Finding | None
 
@@ -29,9 +30,9 @@ class Row:
         """Where the whole interval has to lie for the claim to be reproduced."""
         if self.kind == "equivalence":
             return -self.margin, self.margin
-        return (
-            -self.margin if self.kind == "noninferiority" else self.margin
-        ), math.inf
+        if self.kind == "noninferiority":
+            return -self.margin, math.inf
+        return self.margin, math.inf
 
     @property
     def demand(self) -> str:
@@ -50,7 +51,7 @@ def match(claims: Iterable | None, live: Iterable | None, record: Any) -> list[R
     Args:
         claims: each a `Claim` or a row of a record; the record's own by default.
         live: findings, or rows of them.
-        record: a record, or its list of `claims`.
+        record: a record, its list of `claims`, or findings.
 
     Raises:
         ValueError: no claims, a key that comes twice, or a finding of no claim.
@@ -61,7 +62,8 @@ def match(claims: Iterable | None, live: Iterable | None, record: Any) -> list[R
         raise ValueError(
             "there are no claims to show: pass claims, or a record of them"
         )
-    live, recorded = _by_key(live or ()), _by_key(recorded)
+    live = _by_key(live or ())
+    recorded = _by_key(recorded)
     keys = [_get(claim, "key") for claim in claims]
     if len(set(keys)) < len(keys):
         raise ValueError(f"two claims have one key among {keys}")
@@ -88,33 +90,40 @@ def number(value: float, scale: float) -> str:
     "+4.52", "−0.031".
     """
     digits = min(6, max(0, 1 - math.floor(math.log10(scale)))) if scale > 0 else 2
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    text = f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return text if text.strip("+\N{MINUS SIGN}0.") else text[1:]
 
 
 def span(finding: Finding) -> tuple[str, str]:
-    """Print a finding's effect and its interval: "+4.5", "[+3.1, +5.9]"."""
+    """Print a finding's effect and its interval: "+4.5", "[3.1, 5.9]"."""
     scale = (finding.high - finding.low) / 2
-    effect, low, high = (
-        number(value, scale) for value in (finding.effect, finding.low, finding.high)
-    )
-    return effect, f"[{low}, {high}]"
+    low = number(finding.low, scale).removeprefix("+")
+    high = number(finding.high, scale).removeprefix("+")
+    return number(finding.effect, scale), f"[{low}, {high}]"
+
+
+def signed(value: float) -> str:
+    """Print a margin: "+2", "−0.5", "0"."""
+    return f"{value:+g}".replace("-", "\N{MINUS SIGN}") if value else "0"
+
+
+def level_of(finding: Finding) -> str:
+    """Print the level of a finding's interval: "95 %"."""
+    return f"{100 * finding.level:g}\N{NO-BREAK SPACE}%"
 
 
 def _by_key(findings: Iterable) -> dict[str, Finding]:
     """Index findings by key; rows of a record become findings, and rows without a
     verdict (mere claims) drop out.
     """
-    names = [field.name for field in fields(Finding)]
     measured = [row for row in findings if isinstance(row, Finding) or "verdict" in row]
-    read = [
-        (
-            row
-            if isinstance(row, Finding)
-            else Finding(**{name: row[name] for name in names})
-        )
-        for row in measured
-    ]
-    return {finding.key: finding for finding in read}
+    return {_get(row, "key"): _finding(row) for row in measured}
+
+
+def _finding(row: Finding | Mapping) -> Finding:
+    if isinstance(row, Finding):
+        return row
+    return Finding(**{field.name: row[field.name] for field in fields(Finding)})
 
 
 def _get(claim: Claim | Finding | Mapping, name: str):

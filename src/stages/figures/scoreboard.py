@@ -1,5 +1,5 @@
-"""What the book has found so far: every recorded claim in one table, and the count of
-verdicts chapter by chapter.
+"""What the book has found so far: every recorded claim, chapter by chapter, and the
+count of verdicts.
 """
 
 import base64
@@ -12,17 +12,19 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.evidence import Record
+from stages.evidence import Record, by_luck
+from stages.evidence.gates import failed
+from stages.figures import tables, verdicts
+from stages.figures.bars import scales
 from stages.figures.page import css
 from stages.figures.rows import Row, match
 from stages.figures.style import MUTED, VERDICTS, WIDTH, Picture, headline, show, style
-from stages.figures.tables import Table, claim_cell, finding_cell, finding_words, wrap
+from stages.figures.tables import Table, wrap
 
-TITLE, BAR, GAP = (
-    0.22,
-    0.24,
-    0.1,
-)  # inches: a chapter's name, its bar, and the room below either
+# inches: a chapter's name, its bar, and the room below either
+TITLE = 0.22
+BAR = 0.24
+GAP = 0.1
 
 _RULES = """
 .stages-board form{margin:0 0 1em}
@@ -35,10 +37,23 @@ border-radius:.4em;cursor:pointer}
 .stages-board option{color:var(--st-text);background:var(--st-wash)}
 .stages-board output{padding:.55em 0;color:var(--st-text);font-weight:600;
 font-variant-numeric:tabular-nums}
-.stages-board .stages-table .paper th{padding-top:1.6em;font-weight:600}
+.stages-board .told{margin:0 0 .8em;color:var(--st-text)}
+.stages-board details.chapter{margin:0 0 .6em;padding:0;border:1px solid var(--st-line);
+border-radius:.4em;background:none;box-shadow:none}
+.stages-board .chapter>summary{margin:0;padding:.6em .9em;cursor:pointer;border:0;
+color:var(--st-text);background:none;font-weight:600}
+.stages-board .chapter>summary small{display:block;color:var(--st-muted);
+font-size:.88em;font-weight:400}
+.stages-board .chapter .stages-table{margin:0;padding:0 .9em .4em}
+.stages-board .chapter caption{position:absolute;width:1px;height:1px;overflow:hidden;
+clip-path:inset(50%)}
+.stages-board .stages-table .paper th{padding-top:1.3em;font-weight:600}
 .stages-board .paper small{font-weight:400}
+.stages-board .paper .alarm{color:var(--st-alarm);font-weight:600}
+.stages-board table{table-layout:fixed}
+.stages-board thead th:first-child{width:52%}
 @container(max-width:560px){
-.stages-board .stages-cards tbody .paper:nth-child(n){margin:1.2em 0 .6em;padding:0;
+.stages-board .stages-cards tbody .paper:nth-child(n){margin:1em 0 .6em;padding:0;
 border:0}
 .stages-board .stages-table .paper th{padding-top:0}
 .stages-board td::before{content:none}
@@ -54,18 +69,21 @@ _DIM = {
     "dim": ("none", "brightness(.9)")
 }  # a bright page in a dark room is dimmed a little
 
-# The boards of a page find themselves, as sliders do: no ids that could clash.
+# The boards of a page find themselves, as sliders do: no ids that could clash. A choice
+# opens the chapters that have what was chosen, and "all" folds them again.
 _SCRIPT = """
 document.querySelectorAll('.stages-board:not([data-ready])').forEach(root=>{
 const form=root.querySelector('form'),{verdict,chapter}=form.elements,
 out=form.querySelector('output'),
 rows=[...root.querySelectorAll('tr[data-verdict]')],
-papers=[...root.querySelectorAll('tbody')],
+groups=[...root.querySelectorAll('tbody'),...root.querySelectorAll('details.chapter')],
 draw=()=>{rows.forEach(row=>{
 row.hidden=Boolean(verdict.value&&verdict.value!==row.dataset.verdict
-||chapter.value&&chapter.value!==row.parentNode.dataset.chapter)});
-papers.forEach(paper=>{
-paper.hidden=!paper.querySelector('tr[data-verdict]:not([hidden])')});
+||chapter.value&&chapter.value!==row.closest('.chapter').dataset.chapter)});
+groups.forEach(group=>{
+group.hidden=!group.querySelector('tr[data-verdict]:not([hidden])');
+if(group.matches('details'))group.open=!group.hidden&&Boolean(verdict.value
+||chapter.value)});
 out.value=`${rows.filter(row=>!row.hidden).length} of ${rows.length} claims`};
 root.dataset.ready='';form.hidden=false;form.addEventListener('change',draw);draw()});
 """
@@ -74,12 +92,13 @@ root.dataset.ready='';form.hidden=false;form.addEventListener('change',draw);dra
 def scoreboard(
     records: Iterable[Record], titles: Mapping[str, str] | None = None
 ) -> Table:
-    """Set every claim of every record in one table, paper by paper, with its verdict,
-    effect, interval and seeds.
+    """Set every claim of every record, paper by paper in folded chapters, with its
+    verdict, its interval drawn against its margin, and its seeds.
 
-    On a page, two menus filter the claims by verdict and by chapter, and say how many
-    are left; without scripts all of them stand there. Papers link to their pages from
-    one in the folder `chapters`.
+    On a page, two menus filter the claims by verdict and by chapter, open the chapters
+    that have some, and say how many are left; without scripts all of them are there, in
+    chapters that still open. Papers link to their pages from one in the folder
+    `chapters`. A paper with a failed gate says so.
 
     Args:
         titles: the chapters' titles by their slugs, in the order of the book; by
@@ -88,56 +107,48 @@ def scoreboard(
     Raises:
         ValueError: there are no records.
     """
-    records, titles = list(records), dict(titles or {})
+    records = list(records)
+    told = f"{summary(records)}. {luck(records)}."
+    titles = dict(titles or {})
     for record in records:
-        titles.setdefault(
-            _chapter(record), _chapter(record).replace("_", " ").capitalize()
-        )
-    order = list(titles)
-    records.sort(
-        key=lambda record: order.index(_chapter(record))
-    )  # stable: papers of a chapter stay as they came
-    caption, counts = summary(records), _verdicts(records)
-    chapters = Counter(_chapter(record) for record in records for _ in record.claims)
-    menus = _menu(
-        "verdict",
-        {v: (f"{look.symbol} {v}", counts[v]) for v, look in VERDICTS.items()},
-    ) + _menu(
-        "chapter",
-        {
-            chapter: (titles[chapter], chapters[chapter])
-            for chapter in order
-            if chapters[chapter]
-        },
+        chapter = _chapter(record)
+        titles.setdefault(chapter, chapter.replace("_", " ").capitalize())
+    groups = {
+        chapter: [record for record in records if _chapter(record) == chapter]
+        for chapter in titles
+    }
+    groups = {chapter: group for chapter, group in groups.items() if group}
+    found = _verdicts(records)
+    by_verdict = {
+        verdict: (f"{look.symbol} {verdict}", found[verdict])
+        for verdict, look in VERDICTS.items()
+    }
+    by_chapter = {
+        chapter: (titles[chapter], _verdicts(group).total())
+        for chapter, group in groups.items()
+    }
+    total = found.total()
+    form = (
+        '<form autocomplete="off" hidden><div class="filter">'
+        f"{_menu('verdict', by_verdict)}{_menu('chapter', by_chapter)}"
+        f'<output aria-live="polite">{total} of {total} claims</output></div></form>'
     )
-    total = (
-        f'<output aria-live="polite">{counts.total()} of {counts.total()}'
-        " claims</output>"
+    chapters = "".join(
+        _chapter_html(chapter, titles[chapter], group)
+        for chapter, group in groups.items()
     )
-    head = (
-        '<th scope="col">Claim</th><th scope="col">Verdict, effect,'
-        " 95\N{NO-BREAK SPACE}% interval</th>"
-    )
-    body = "".join(_paper(record, titles[_chapter(record)]) for record in records)
+    sheet = css(tables.RULES + verdicts.RULES + _RULES, verdicts.TOKENS)
     html = (
-        '<div class="stages-board"><form class="stages" autocomplete="off" hidden><div'
-        f' class="filter">{menus}{total}'
-        f"</div></form>{wrap(caption, head, body, 'stages-cards', _RULES)}"
-        f"<script>{_SCRIPT.strip()}</script></div>"
+        f'<div class="stages stages-board">{sheet}<p class="told">{escape(told)}</p>'
+        f"{form}{chapters}<script>{_SCRIPT.strip()}</script></div>"
     )
-    lines = [
-        line
-        for record in records
-        for line in (
-            f"{record.paper}: {record.title}",
-            *_lines(match(None, None, record)),
-        )
-    ]
-    return Table(html, "\n".join([caption, *lines]))
+    lines = [line for group in groups.values() for line in _text(group)]
+    return Table(html, "\n".join([told, *lines]))
 
 
 def summary(records: Iterable[Record]) -> str:
-    """Say in a line how many claims were tested and what came out.
+    """Say in a line how many claims were tested and what came out: those of the papers,
+    and apart from them the book's own.
 
     Raises:
         ValueError: there are no records.
@@ -148,20 +159,32 @@ def summary(records: Iterable[Record]) -> str:
             "there are no records to show; `stages run SLUG --profile full --out"
             " data/evidence` makes one"
         )
-    counts = _verdicts(records)
+    papers = _verdicts(records, "paper")
+    ours = _verdicts(records, "ours")
+    text = (
+        f"{_many(papers.total(), 'claim')} of {_many(len(records), 'paper')}:"
+        f" {_told(papers)}"
+    )
+    return f"{text}; {ours.total()} of our own: {_told(ours)}" if ours else text
+
+
+def luck(records: Iterable[Record]) -> str:
+    """Say how many of the claims would come out reproduced if none were true."""
+    claims = [finding for record in records for finding in record.findings()]
     return (
-        f"{_many(counts.total(), 'claim')} of {_many(len(records), 'paper')} tested:"
-        f" {_told(counts)}"
+        f"Were none of these {len(claims)} claims true, {by_luck(claims):.1f} would"
+        " come out reproduced by luck"
     )
 
 
 def evidence_state(
     records: Iterable[Record], chapters: Mapping[str, tuple[str, int]]
 ) -> Figure:
-    """Draw, for each chapter, how many claims came out how, and how many of its papers
-    are there.
+    """Draw, for each chapter, how many claims of its papers came out how, and how many
+    of its papers are there.
 
-    The bars have one scale, so that a longer one means more claims.
+    The bars have one scale, so that a longer one means more claims. The book's own
+    claims are counted in the headline.
 
     Args:
         chapters: by slug and in order, each chapter's title and the number of papers
@@ -175,11 +198,11 @@ def evidence_state(
     heights = [
         TITLE + GAP + (BAR + GAP / 2 if group else 0) for group in groups.values()
     ]
-    most = max(_verdicts(group).total() for group in groups.values())
+    most = max(_verdicts(group, "paper").total() for group in groups.values())
     with style():
         figure = plt.figure(figsize=(WIDTH, sum(heights) + TITLE + 0.75))
         ax = figure.add_subplot()
-        ax.set(xlim=(0, most), ylim=(sum(heights) + TITLE, 0))
+        ax.set(xlim=(0, max(most, 1)), ylim=(sum(heights) + TITLE, 0))
         ax.axis("off")
         top = 0.0
         for (title, planned), group, height in zip(
@@ -211,10 +234,8 @@ def state_in_words(
     groups = _grouped(records, chapters)
     parts = [summary(record for group in groups.values() for record in group)]
     for (title, planned), group in zip(chapters.values(), groups.values(), strict=True):
-        parts.append(
-            f"{title}, {_progress(group, planned)}"
-            + (f": {_told(_verdicts(group))}" if group else "")
-        )
+        told = f": {_told(_verdicts(group, 'paper'))}" if group else ""
+        parts.append(f"{title}, {_progress(group, planned)}{told}")
     return ". ".join(parts) + "."
 
 
@@ -230,7 +251,7 @@ class Glued(Picture):
         # in HTML it keeps it.
         html = (
             f'<div class="stages stages-picture">{css(_PICTURE, _DIM)}<img'
-            f' class="dark-light" style="max-width:{self.width}px"'
+            ' class="dark-light"'
             f' src="data:image/png;base64,{base64.b64encode(self.png).decode()}"'
             f' alt="{escape(self.alt)}"></div>'
         )
@@ -260,27 +281,57 @@ def _menu(name: str, choices: dict[str, tuple[str, int]]) -> str:
     )
 
 
-def _paper(record: Record, chapter: str) -> str:
+def _chapter_html(chapter: str, title: str, records: list[Record]) -> str:
+    """Return a chapter, folded: its count, and its papers' claims in one table."""
+    told = f"{_many(len(records), 'paper')} · {_told(_verdicts(records))}"
+    if alarmed := sum(bool(failed(record.gates)) for record in records):
+        told += f" · ⚠ {_many(alarmed, 'paper')} with a failed gate"
+    head = f'<th scope="col">Claim</th><th scope="col">{verdicts.MEASURED}</th>'
+    body = "".join(_paper(record) for record in records)
+    return (
+        f'<details class="chapter" data-chapter="{escape(chapter)}">'
+        f"<summary>{escape(title)}<small>{escape(told)}</small></summary>"
+        f"{wrap(title, head, body, 'stages-cards', styled=False)}</details>"
+    )
+
+
+def _paper(record: Record) -> str:
     """Return a paper's rows: its title, linked to its page, and its claims."""
     link = f'<a href="{escape(record.paper)}.html">{escape(record.title)}</a>'
-    told = escape(f"{chapter} · {_told(_verdicts([record]))}")
+    told = escape(_told(_verdicts([record])))
+    alarm = "".join(
+        f'<small class="alarm">⚠ A gate failed: {escape(fault)}</small>'
+        for fault in failed(record.gates)
+    )
+    claims = match(None, None, record)
+    on = scales(claims)
     rows = "".join(
-        f'<tr data-verdict="{row.record.verdict}"><th'
-        f' scope="row">{claim_cell(row)}</th><td>{finding_cell(row.record)}</td></tr>'
-        for row in match(None, None, record)
+        f'<tr data-verdict="{row.record.verdict}">'
+        f'<th scope="row">{verdicts.claim_cell(row)}</th>'
+        f"<td>{verdicts.measured_cell(row, on[row.metric])}</td></tr>"
+        for row in claims
     )
     return (
-        f'<tbody data-chapter="{escape(_chapter(record))}"><tr class="paper"><th'
-        ' scope="rowgroup"'
-        f' colspan="2">{link}<small>{told}</small></th></tr>{rows}</tbody>'
+        '<tbody><tr class="paper"><th scope="rowgroup" colspan="2">'
+        f"{link}<small>{told}</small>{alarm}</th></tr>{rows}</tbody>"
     )
 
 
-def _lines(rows: list[Row]) -> list[str]:
-    return [
-        f"    {row.key:4} {finding_words(row.record)}  {row.comparison} on {row.metric}"
-        for row in rows
-    ]
+def _text(records: list[Record]) -> list[str]:
+    lines = []
+    for record in records:
+        lines.append(f"{record.paper}: {record.title}")
+        lines += [f"    ⚠ a gate failed: {fault}" for fault in failed(record.gates)]
+        lines += [_line(row) for row in match(None, None, record)]
+    return lines
+
+
+def _line(row: Row) -> str:
+    mark = f" ({verdicts.OURS})" if row.origin == "ours" else ""
+    return (
+        f"    {row.key:4} {verdicts.finding_words(row.record)}  {row.comparison} on"
+        f" {row.metric}{mark}"
+    )
 
 
 def _row(ax: Axes, title: str, planned: int, group: list[Record], top: float) -> None:
@@ -295,9 +346,11 @@ def _row(ax: Axes, title: str, planned: int, group: list[Record], top: float) ->
     words = {name: value for name, value in words.items() if value}
     ax.text(0, top, title, size=10, **words)
     ax.text(1, top, _progress(group, planned), ha="right", size=9, **words)
-    most, left = ax.get_xlim()[1], 0
-    for verdict, count in _verdicts(group).items():
-        look, middle = VERDICTS[verdict], top + TITLE + BAR / 2
+    most = ax.get_xlim()[1]
+    left = 0
+    middle = top + TITLE + BAR / 2
+    for verdict, count in _verdicts(group, "paper").items():
+        look = VERDICTS[verdict]
         ax.barh(
             middle,
             count,
@@ -337,9 +390,18 @@ def _grouped(
     return groups
 
 
-def _verdicts(records: Iterable[Record]) -> Counter:
-    """Count verdicts, in the order of `VERDICTS`; those that nothing got are absent."""
-    found = Counter(row["verdict"] for record in records for row in record.claims)
+def _verdicts(records: Iterable[Record], origin: str | None = None) -> Counter:
+    """Count verdicts, in the order of `VERDICTS`; those that nothing got are absent.
+
+    Args:
+        origin: count the papers' claims ("paper") or the book's own ("ours") alone.
+    """
+    found = Counter(
+        row["verdict"]
+        for record in records
+        for row in record.claims
+        if origin in (None, row["origin"])
+    )
     return Counter({verdict: found[verdict] for verdict in VERDICTS if found[verdict]})
 
 

@@ -1,8 +1,8 @@
 """The look of the book: one paper-like page, one colour a method, one symbol a verdict.
 
-A figure is 5 inches wide with text of about 10 points. At the 350 pixels of a phone's
-column that text is still 10 pixels high; on a desktop it is as large as the words
-around it.
+A figure is 5 inches wide with text of about 10 points, and fills the page's column: the
+book's style sheet sees to it. At the 350 pixels of a phone's column that text is still
+10 pixels high; at the 620 of a desktop's it is as large as the words around it.
 """
 
 import base64
@@ -24,7 +24,9 @@ from PIL import Image
 
 from stages.evidence import CONTRADICTED, INCONCLUSIVE, REPRODUCED
 
-WIDTH, DPI = 5.0, 180
+WIDTH = 5.0  # inches
+DPI = 180
+PIXELS = 140  # of a page, an inch, where nothing else says how wide a picture is
 PAD = 0.08  # inches between the edge of the page and what is on it
 EDGE = PAD / WIDTH
 SURFACE, TEXT, MUTED, GRID = "#fbfaf7", "#26262b", "#5d6068", "#e4e1d8"
@@ -326,7 +328,7 @@ def show(figure: Figure | Artist) -> Picture:
     picture = Picture(
         png(figure),
         "Figure: " + " ".join(next(filter(None, titles), "untitled").split()),
-        round(112 * figure.get_figwidth()),
+        round(PIXELS * figure.get_figwidth()),
     )
     plt.close(figure)
     return picture

@@ -1,20 +1,15 @@
-"""Tables for the page: the verdicts on a paper's claims, and any small data frame in
-the same dress.
-"""
+"""Tables for the page: any small data frame in one dress."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import pandas as pd
 
-from stages.evidence import Finding
 from stages.figures.page import css
-from stages.figures.rows import Row, match, span
-from stages.figures.style import VERDICTS
 
-_RULES = """
+RULES = """
 .stages-table{overflow-x:auto;margin:0 0 1em}
 .stages-table table{border-collapse:collapse;width:100%;margin:0;border:0;
 color:inherit;font-size:inherit;background:none}
@@ -31,12 +26,6 @@ td):last-child{padding-right:0}
 .stages-table :is(th,td).number{text-align:right;min-width:0;
 font-variant-numeric:tabular-nums;white-space:nowrap}
 .stages-table small{display:block;color:var(--st-muted);font-size:.88em}
-.stages-table .key{font-weight:700;margin-right:.45em}
-.stages-table .effect{display:block;margin-top:.35em;font-variant-numeric:tabular-nums}
-.stages-table .effect *{white-space:nowrap}
-.stages-table .verdict{display:inline-block;padding:.08em .6em;border-radius:1em;
-color:#fff;font-size:.88em;
-font-weight:600;white-space:nowrap}
 @container(max-width:560px){
 .stages-cards thead{position:absolute;width:1px;height:1px;overflow:hidden;
 clip-path:inset(50%)}
@@ -47,7 +36,7 @@ margin:0 0 .8em;padding:.7em .9em;border:1px solid var(--st-line);border-radius:
 .stages-cards td::before{content:attr(data-column);display:block;color:var(--st-muted);
 font-size:.84em}
 .stages-cards td.number::before{display:inline-block;margin-right:.6em}
-.stages-cards .effect{display:inline-block;margin:0 0 0 .6em}}
+}
 """
 
 
@@ -63,66 +52,6 @@ class Table:
 
     def _repr_html_(self) -> str:
         return self.html
-
-
-def verdict_table(
-    claims: Iterable | None = None,
-    live: Iterable | None = None,
-    record: Any = None,
-    *,
-    caption: str = "Verdicts",
-) -> Table:
-    """Set each claim, in our words, beside what the paper reports and what was measured
-    here.
-
-    An effect is followed by its 95 % interval, in the unit of the metric; positive
-    favours the claim. On a narrow page every claim becomes a card.
-
-    Args:
-        claims: each a `Claim` or a row of a record; the record's own by default.
-        live: the findings of a run just made; without any, the table has no column for
-            them.
-        record: a record, or its list of claims; likewise.
-
-    Raises:
-        ValueError: there are no claims, or findings of no claim.
-    """
-    rows = match(claims, live, record)
-    found = {"live": "Quick, live", "record": "Full, recorded"}
-    found = {
-        kind: name
-        for kind, name in found.items()
-        if any(getattr(row, kind) for row in rows)
-    }
-    head = "".join(
-        f'<th scope="col">{name}</th>'
-        for name in ("Claim", "The paper reports", *found.values())
-    )
-    body = "".join(
-        f'<tr><th scope="row">{claim_cell(row)}</th><td data-column="The paper'
-        f' reports">{escape(row.reported)}</td>'
-        + "".join(
-            f'<td data-column="{name}">{finding_cell(getattr(row, kind))}</td>'
-            for kind, name in found.items()
-        )
-        + "</tr>"
-        for row in rows
-    )
-    lines = [
-        line
-        for row in rows
-        for line in (
-            f"{row.key}: {row.comparison} on {row.metric}, {row.demand}",
-            *(
-                f"    {kind + ':':8}{finding_words(getattr(row, kind))}"
-                for kind in found
-            ),
-        )
-    ]
-    return Table(
-        wrap(caption, head, f"<tbody>{body}</tbody>", "stages-cards"),
-        "\n".join([caption, *lines]),
-    )
 
 
 def table(
@@ -185,53 +114,6 @@ def table(
     )
 
 
-def badge(verdict: str) -> str:
-    """Return a verdict as an HTML badge: its symbol and its word in white on its
-    colour.
-    """
-    look = VERDICTS[verdict]
-    return (
-        '<span class="verdict"'
-        f' style="background:{look.colour}">'
-        f"{look.symbol}\N{NO-BREAK SPACE}{verdict}</span>"
-    )
-
-
-def claim_cell(row: Row) -> str:
-    """Return a claim as HTML: its key, its text and its terms."""
-    terms = f"{row.comparison} on {row.metric}, {row.demand}"
-    return (
-        "<span"
-        f' class="key">{escape(row.key)}</span>{escape(row.text)}'
-        f"<small>{escape(terms)}</small>"
-    )
-
-
-def finding_cell(finding: Finding | None) -> str:
-    """Return a finding as HTML: the verdict's badge, the effect and its interval, the
-    seeds.
-    """
-    if finding is None:
-        return "<small>not measured</small>"
-    effect, interval = span(finding)
-    where = f", weakest: {finding.setting}" if finding.setting else ""
-    return (
-        f'{badge(finding.verdict)} <span class="effect"><b>{effect}</b>'
-        f" <span>{interval}</span></span><small>{finding.seeds}"
-        f" seeds{escape(where)}</small>"
-    )
-
-
-def finding_words(finding: Finding | None) -> str:
-    """Return a finding as one line of text."""
-    if finding is None:
-        return "not measured"
-    where = f", weakest: {finding.setting}" if finding.setting else ""
-    return (
-        f"{finding.verdict:13} {' '.join(span(finding))} ({finding.seeds} seeds{where})"
-    )
-
-
 def _format(value: Any, form: str | Callable[[Any], str] | None) -> str:
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return "–"
@@ -240,19 +122,22 @@ def _format(value: Any, form: str | Callable[[Any], str] | None) -> str:
     return form(value) if callable(form) else form.format(value)
 
 
-def wrap(caption: str, head: str, body: str, kind: str = "", rules: str = "") -> str:
+def wrap(
+    caption: str, head: str, body: str, kind: str = "", styled: bool = True
+) -> str:
     """Return a whole table, in a box that scrolls.
 
     Args:
         body: one `tbody` or more.
         kind: "stages-cards" turns its rows into cards on a narrow page.
-        rules: more CSS.
+        styled: bring the style sheet along; one table of a page's part is enough.
     """
+    sheet = css(RULES) if styled else ""
     box = (
         f'class="stages stages-table {kind}" tabindex="0" role="region"'
         f' aria-label="{escape(caption)}"'
     )
     return (
-        f"<div {box}>{css(_RULES + rules)}"
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>{body}</table></div>"
+        f"<div {box}>{sheet}<table><caption>{escape(caption)}</caption>"
+        f"<thead><tr>{head}</tr></thead>{body}</table></div>"
     )
