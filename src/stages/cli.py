@@ -74,7 +74,7 @@ def run(
         str | None,
         typer.Option(
             help=(
-                "How many (10), a range (100-104), or a list (3,5). [quick: 5,"
+                "How many (10), a range (100-104), or a list (3,5). [quick: 3,"
                 " others: 10]"
             )
         ),
@@ -133,55 +133,100 @@ def run(
 @app.command("list")
 def list_papers(as_json: AsJson = False) -> None:
     """List the papers of the book."""
-    from stages import papers
-    from stages.evidence.records import has_record
+    from stages import catalogue
 
-    rows = [
-        {
-            "slug": paper.slug,
-            "title": paper.title,
-            "year": paper.year,
-            "claims": len(paper.claims),
-            "recorded": has_record(paper.slug),
-        }
-        for paper in map(papers.load, papers.slugs())
-    ]
+    records = catalogue.recorded_facts()
+    rows = [_listed(slug, records.get(slug)) for slug in catalogue.slugs()]
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=1))
         return
     width = max((len(row["slug"]) for row in rows), default=0)
     for row in rows:
-        state = "recorded" if row["recorded"] else "no record"
-        print(
-            f"{row['slug']:<{width}}  {row['year']}  {row['claims']} claims  {state:<9}"
-            f"  {row['title']}"
-        )
+        if row["recorded"]:
+            what = f"{row['year']}  {row['claims']} claims  {row['title']}"
+        else:
+            what = "no record"
+        print(f"{row['slug']:<{width}}  {what}")
+
+
+def _listed(slug: str, record: dict | None) -> dict:
+    facts = {"slug": slug, "recorded": record is not None}
+    if record is None:
+        return facts | {"title": None, "year": None, "claims": None}
+    claims = len(record["claims"])
+    return facts | {"title": record["title"], "year": record["year"], "claims": claims}
 
 
 @app.command()
 def scoreboard(as_json: AsJson = False) -> None:
     """Show the verdict on every recorded claim."""
-    from stages.evidence import all_records
+    from stages import catalogue
 
-    records = list(all_records())
+    records = catalogue.recorded_facts()
     if as_json:
-        print(
-            json.dumps(
-                [{"slug": r.paper, "claims": r.claims} for r in records],
-                ensure_ascii=False,
-                indent=1,
-            )
-        )
+        facts = [
+            {"slug": slug, "claims": record["claims"], "gates": record["gates"]}
+            for slug, record in records.items()
+        ]
+        print(json.dumps(facts, ensure_ascii=False, indent=1))
         return
-    for record in records:
-        print(f"{record.paper} · {record.title} · {len(record.seeds)} seeds")
-        print("\n".join(_claim_line(row) for row in record.claims))
-    verdicts = [row["verdict"] for record in records for row in record.claims]
+    for slug, record in records.items():
+        print(f"{slug} · {record['title']} · {len(record['seeds'])} seeds")
+        for gate in record["gates"]:
+            if not gate["met"]:
+                print(f"  GATE FAILED  {_gate_line(gate)}")
+        print("\n".join(_claim_line(row) for row in record["claims"]))
+    claims = [row for record in records.values() for row in record["claims"]]
+    for origin, whose in (("paper", "of the papers"), ("ours", "of the book's own")):
+        print(_counted([row for row in claims if row["origin"] == origin], whose))
+    luck = sum((1 - row["level"]) / 2 for row in claims)
+    print(f"by luck, if no claim were true: at most {luck:.1f} reproduced")
+
+
+def _gate_line(gate: dict) -> str:
+    return f"{gate['name']}: {gate['value']:.3g}, wanted {gate['bound']}"
+
+
+def _counted(claims: list[dict], whose: str) -> str:
+    verdicts = [row["verdict"] for row in claims]
     counts = ", ".join(
-        f"{verdicts.count(v)} {v}"
-        for v in ("reproduced", "inconclusive", "contradicted")
+        f"{verdicts.count(verdict)} {verdict}"
+        for verdict in ("reproduced", "inconclusive", "contradicted")
     )
-    print(f"{len(records)} papers, {len(verdicts)} claims: {counts}")
+    return f"{len(claims)} claims {whose}: {counts}"
+
+
+@app.command()
+def restamp(
+    slugs: Annotated[
+        list[str],
+        typer.Argument(metavar="SLUG...", help="Papers, or patterns."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where records lie. [the book's]"),
+    ] = None,
+    new_probe: Annotated[
+        bool,
+        typer.Option(
+            "--new-probe",
+            help="The profile probe changed, and nothing else; take its new numbers.",
+        ),
+    ] = False,
+) -> None:
+    """Renew what records keep beside their scores, after a change of code.
+
+    The paper's probe has to give the recorded numbers; if it does not, what moved is
+    named and the record stays as it was.
+    """
+    papers = [_load(slug) for slug in _matching(slugs)]
+
+    from stages import evidence
+    from stages.paths import data_dir
+
+    for paper in papers:
+        evidence.restamp(paper, out or data_dir() / "evidence", new_probe)
+        print(f"{paper.slug}: the probe holds; the record is renewed", flush=True)
 
 
 @base_models.command("list")
@@ -298,20 +343,20 @@ def _matching(slugs: list[str]) -> list[str]:
     """Replace patterns by the slugs they match, each once."""
     from fnmatch import fnmatchcase
 
-    from stages import papers
+    from stages import catalogue
 
     chosen = {}
     for slug in slugs:
         pattern = any(sign in slug for sign in "*?[")
         found = (
-            [known for known in papers.slugs() if fnmatchcase(known, slug)]
+            [known for known in catalogue.slugs() if fnmatchcase(known, slug)]
             if pattern
             else [slug]
         )
         if not found:
             raise BadInput(
                 f"no paper matches {slug!r}; `stages list` shows all"
-                f" {len(papers.slugs())}"
+                f" {len(catalogue.slugs())}"
             )
         chosen |= dict.fromkeys(found)
     return list(chosen)
@@ -371,10 +416,11 @@ def _expected(error: Exception) -> bool:
     """Tell whether an error is one that a user can meet; any other is a defect of ours
     and keeps its traceback.
     """
-    from stages.evidence import RecordError, SweepError
+    from stages.evidence import RecordError, RestampError, SweepError
     from stages.zoo import ZooError
 
-    return isinstance(error, RecordError | SweepError | ZooError | FileNotFoundError)
+    expected = RecordError | RestampError | SweepError | ZooError | FileNotFoundError
+    return isinstance(error, expected)
 
 
 def _fail(text: str, status: int) -> None:

@@ -2,7 +2,7 @@
 records and sweeps over seeds.
 """
 
-from stages.evidence.claims import Claim, in_setting
+from stages.evidence.claims import Claim, divide, in_setting
 from stages.evidence.gates import Gate
 from stages.evidence.outcomes import Outcome, curve_points, tidy_curves, tidy_scores
 from stages.evidence.paper import Paper
@@ -52,6 +52,7 @@ __all__ = [
     "by_luck",
     "check_probe",
     "curve_points",
+    "divide",
     "effects",
     "estimate",
     "in_setting",

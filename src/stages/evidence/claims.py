@@ -4,6 +4,7 @@ A claim is fixed before the experiment is tuned. It names an effect, computed on
 seed from the scores of an experiment, and the margin that the effect has to clear.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -122,3 +123,19 @@ def in_setting(metric: str, setting: str) -> str:
     accuracy [20 tasks]".
     """
     return f"{metric} [{setting}]"
+
+
+def divide(
+    comparisons: Iterable[Claim], *headlines: str
+) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
+    """Divide comparisons into the claims of these keys, and what else is measured.
+
+    Raises:
+        ValueError: there is no comparison of some key.
+    """
+    comparisons = tuple(comparisons)
+    keys = [claim.key for claim in comparisons]
+    if missing := [key for key in headlines if key not in keys]:
+        raise ValueError(f"no claim {', '.join(missing)} among {', '.join(keys)}")
+    claims = tuple(claim for claim in comparisons if claim.key in headlines)
+    return claims, tuple(claim for claim in comparisons if claim.key not in headlines)

@@ -1,34 +1,17 @@
 """The papers of the book, found by their slugs."""
 
+from __future__ import annotations
+
 import difflib
 import importlib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stages.evidence import Paper
+from stages.catalogue import slugs
 
-_HERE = Path(__file__).parent
+if TYPE_CHECKING:
+    from stages.evidence import Paper
 
-CHAPTERS = {  # in the order of the book: (title, papers planned)
-    "continual": ("Continual learning", 6),
-    "vision_language": ("Adapting vision-language models", 4),
-    "mechanisms": ("Inside language models", 5),
-    "post_training": ("Post-training", 6),
-    "domains": ("Crossing domains", 4),
-    "scaling": ("Growing and shrinking networks", 2),
-    "diffusion": ("Diffusion", 4),
-    "multimodal": ("Multimodal models", 5),
-    "physical_world": ("The physical world", 4),
-}
-
-
-def slugs() -> list[str]:
-    """List the slugs of all papers in the book, in alphabetical order."""
-    modules = (path.relative_to(_HERE).with_suffix("") for path in _HERE.glob("*/*.py"))
-    return sorted(
-        m.as_posix()
-        for m in modules
-        if m.name != "common" and not m.name.startswith("_")
-    )
+__all__ = ["load", "slugs"]
 
 
 def load(slug: str) -> Paper:
@@ -39,10 +22,9 @@ def load(slug: str) -> Paper:
     """
     known = slugs()
     if slug not in known:
+        names = [one.split("/")[1] for one in known]
         near = difflib.get_close_matches(slug, known, n=1, cutoff=0.3)
-        near = near or difflib.get_close_matches(
-            slug, [s.split("/")[1] for s in known], n=1, cutoff=0.3
-        )
+        near = near or difflib.get_close_matches(slug, names, n=1, cutoff=0.3)
         hint = f"; did you mean {near[0]}?" if near else ";"
         raise ValueError(
             f"no paper {slug!r}{hint} `stages list` shows all {len(known)}"

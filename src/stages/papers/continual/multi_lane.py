@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages import zoo
-from stages.evidence import Claim, Outcome, Paper, in_setting
+from stages.evidence import Claim, Outcome, Paper, divide, in_setting
 from stages.models import Prefix, ViT
 from stages.papers.continual import common
 from stages.papers.continual.common import (
@@ -561,7 +561,7 @@ GRIDS = dict.fromkeys((L2P_, DUAL_, SHARED), PROMPT_GRID) | dict.fromkeys(
     (FINE, JOINT), ALL_GRID
 )
 _NUMBERS = "numbers not found; the margin is our choice"
-CLAIMS = (
+_COMPARISONS = (
     *(
         Claim(
             key,
@@ -722,6 +722,8 @@ CLAIMS = (
     ),
 )
 
+CLAIMS, ALSO = divide(_COMPARISONS, "C1", "C2a", "C3a", "C4", "C5a", "C6a")
+
 _RATES = {
     OURS: 0.3,
     L2P_: 0.03,
@@ -757,7 +759,21 @@ PAPER = Paper(
     year=2024,
     bibkey="demin2024less",
     claims=CLAIMS,
+    also=ALSO,
     profiles={
+        "probe": Settings(
+            rates=_RATES,
+            others={"two sizes": ((3, 1), ("flat",))},
+            cil=_ONE_LABEL,
+            sizes=(2, 2, 2),
+            train=8,
+            test=60,
+            budget=Budget(2, 4),
+            cil_budget=Budget(2, 4),
+            cil_tasks=2,
+            cil_ways=2,
+            cil_train=8,
+        ),
         "quick": Settings(
             budget=Budget(100, 16),
             rates={name: _RATES[name] for name in (OURS, HEADS, POOLING)},

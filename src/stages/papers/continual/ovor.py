@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages import zoo
-from stages.evidence import Claim, Outcome, Paper
+from stages.evidence import Claim, Outcome, Paper, divide
 from stages.models import ViT
 from stages.papers.continual import common
 from stages.papers.continual.common import Budget, Encoded, FineTuned, Prompted, Stream
@@ -610,7 +610,7 @@ _CAUSE = (
     "tighter decision boundaries are the reason given (abstract); numbers not found"
 )
 
-CLAIMS = (
+_COMPARISONS = (
     Claim(
         "C1",
         "Virtual outlier regularization, within the same updates, raises OnePrompt's"
@@ -630,6 +630,7 @@ CLAIMS = (
         OVOR,
         plus(ONE, EXTRA),
         reported=_CONTROL,
+        origin="ours",
     ),
     Claim(
         "C1e",
@@ -638,6 +639,7 @@ CLAIMS = (
         OVOR,
         ALIGNED,
         reported=_CONTROL,
+        origin="ours",
     ),
     *(
         Claim(
@@ -728,8 +730,11 @@ CLAIMS = (
         OVOR,
         LEVELLED,
         reported=_CONTROL,
+        origin="ours",
     ),
 )
+
+CLAIMS, ALSO = divide(_COMPARISONS, "C1", "C2a", "C3", "C4a", "C5a")
 
 _TUNED = {
     OVOR: VOR("boundary", weight=0.1, gap=12.0, noise=1.0),
@@ -754,7 +759,18 @@ PAPER = Paper(
     year=2024,
     bibkey="huang2024ovor",
     claims=CLAIMS,
+    also=ALSO,
     profiles={
+        "probe": replace(
+            _FULL,
+            tasks=4,
+            ways=2,
+            train=10,
+            test=5,
+            budget=Budget(5, 4),
+            share=0.4,
+            longer=3,
+        ),
         "quick": replace(  # fewer updates, larger ones
             _FULL,
             budget=Budget(80),

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import brentq
 from torch import Tensor
 
-from stages.evidence import Claim, Outcome, Paper, in_setting
+from stages.evidence import Claim, Outcome, Paper, divide, in_setting
 from stages.papers.continual.common import (
     EWC,
     SI,
@@ -529,7 +529,7 @@ _ROBUST = (
 )
 _SIDES = {"a": EXPONENTIAL, "b": UNIFORM, "c": RECENCY}
 
-CLAIMS = (
+_COMPARISONS = (
     Claim(
         "C1",
         "Rehearsal at power-law lags leaves far less interference than learning the"
@@ -620,6 +620,8 @@ CLAIMS = (
     ),
 )
 
+CLAIMS, ALSO = divide(_COMPARISONS, "C1", "C2a", "C3a", "C4a", "C5a")
+
 _DIGITS = Settings(Budget(examples=1297, rehearsed=800))
 _MNIST = Settings(
     Budget(examples=10_000, rehearsed=6_000), source="mnist", hidden=(400, 400), lr=1e-3
@@ -635,7 +637,17 @@ PAPER = Paper(
     year=2024,
     bibkey="gandhi2024catastrophic",
     claims=CLAIMS,
+    also=ALSO,
     profiles={
+        "probe": replace(
+            _DIGITS,
+            budget=Budget(examples=40, rehearsed=40, epochs=1, batch=10),
+            tasks=3,
+            hidden=(16,),
+            watched=4,
+            grid=tuple(GRID),
+            alphas=(0.0, 2.0),
+        ),
         "quick": replace(_DIGITS, grid=("5 tasks", "width 32", "m = 200"), joint=False),
         "full": replace(
             _DIGITS, grid=tuple(GRID), alphas=(0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)

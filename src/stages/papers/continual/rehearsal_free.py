@@ -28,7 +28,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from stages import zoo
-from stages.evidence import Claim, Outcome, Paper, in_setting
+from stages.evidence import Claim, Outcome, Paper, divide, in_setting
 from stages.models import ViT, seeded
 from stages.papers.continual.common import (
     Budget,
@@ -463,7 +463,7 @@ _T12 = "CIFAR-100 in 10 tasks, random start (Tables 1 and 2)"
 _T3 = "CIFAR-100 in 10 tasks, pre-trained (Table 3)"
 _T5 = "ImageNet-R in 10 tasks (Table 5)"
 
-CLAIMS = (
+_COMPARISONS = (
     Claim(
         "C1",
         "From a pre-trained start, plain L2 beside PredKD beats EWC.",
@@ -614,6 +614,8 @@ CLAIMS = (
     ),
 )
 
+CLAIMS, ALSO = divide(_COMPARISONS, "C1", "C2a", "C3a", "C4a", "C5a")
+
 
 def _penalised(plain: Arm, strengths: Mapping[str, float]) -> dict[str, Arm]:
     """Return an arm by itself and with each penalty."""
@@ -706,7 +708,23 @@ PAPER = Paper(
     year=2023,
     bibkey="smith2023closer",
     claims=CLAIMS,
+    also=ALSO,
     profiles={
+        "probe": Settings(
+            digits=_DIGITS,
+            digits_budget=Budget(2, 4),
+            glyphs=_GLYPHS,
+            glyph_budget=Budget(2, 4),
+            glyph_train=5,
+            glyph_test=5,
+            lambdas=(1e-2,),
+            shapes=_SHAPES,
+            prompts=(MEAN, HEAD, CODA, DUAL),
+            budget=Budget(2, 4),
+            ways=2,
+            train=5,
+            test=5,
+        ),
         "quick": Settings(
             digits={name: _DIGITS[name] for name in _QUICK_DIGITS},
             glyphs={

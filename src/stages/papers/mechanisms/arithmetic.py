@@ -25,7 +25,7 @@ from scipy.optimize import curve_fit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.evidence import Claim, Outcome, Paper, in_setting
+from stages.evidence import Claim, Outcome, Paper, divide, in_setting
 from stages.models import GPT, seeded
 from stages.papers.mechanisms.common.completion import (
     Table,
@@ -615,7 +615,7 @@ _CSV = (
     " generator"
 )
 
-CLAIMS = (
+_COMPARISONS = (
     Claim(
         "C1",
         "With as many samples and updates, around the transition, reversed answers beat"
@@ -792,6 +792,8 @@ CLAIMS = (
     ),
 )
 
+CLAIMS, ALSO = divide(_COMPARISONS, "C1", "C2a", "C3a", "C4a", "C5a", "C6a")
+
 _FULL = Settings(
     samples={
         PLAIN: (50, 120, 200, 400, 800),
@@ -832,7 +834,20 @@ PAPER = Paper(
     year=2024,
     bibkey="lee2024arithmetic",
     claims=CLAIMS,
+    also=ALSO,
     profiles={
+        "probe": replace(
+            _FULL,
+            samples={
+                name: tuple(4 * (i + 2) for i in range(len(counts)))
+                for name, counts in _FULL.samples.items()
+            },
+            zone=(8,),
+            budget=Budget(steps=3, batch=4, width=16, lstm=16, ratio=2),
+            matched=8,
+            mixed=18,
+            test=20,
+        ),
         "quick": Settings({form: (120, 200) for form in (PLAIN, REVERSE)}, zone=(120,)),
         "full": _FULL,
     },

@@ -23,7 +23,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.evidence import Claim, Outcome, Paper
+from stages.evidence import Claim, Outcome, Paper, divide
 from stages.evidence.claims import in_setting
 from stages.models import GPT, seeded
 from stages.papers.mechanisms.common.process_lab import (
@@ -545,7 +545,7 @@ _V2 = (
 _BELOW = tuple(at(d) for d in (2, 4, 8))  # below the rank of every kernel of interest
 _C1 = in_setting(overlap_of(LINEAR), at(4))
 
-CLAIMS = (
+_COMPARISONS = (
     Claim(
         "C1",
         "Next-token training turns the states' subspace to the leading eigenspace of"
@@ -581,6 +581,7 @@ CLAIMS = (
         UNTRAINED,
         margin=0.1,
         reported="not found; the control is ours",
+        origin="ours",
     ),
     Claim(
         "C1e",
@@ -589,6 +590,7 @@ CLAIMS = (
         NLL,
         margin=0.1,
         reported="not found; the control is ours",
+        origin="ours",
     ),
     Claim(
         "C1f",
@@ -746,6 +748,7 @@ CLAIMS = (
         NLL,
         margin=0.5,
         reported="not found; the control is ours",
+        origin="ours",
     ),
     Claim(
         "C6a",
@@ -786,6 +789,8 @@ CLAIMS = (
     ),
 )
 
+CLAIMS, ALSO = divide(_COMPARISONS, "C1", "C2a", "C3a", "C4a", "C5a", "C6a")
+
 _RATES = dict.fromkeys((*OBJECTIVES, CONTRASTIVE), 1e-2)
 _FULL = Settings(
     arms={
@@ -810,7 +815,18 @@ PAPER = Paper(
     year=2025,
     bibkey="zhang2025markov",
     claims=CLAIMS,
+    also=ALSO,
     profiles={
+        "probe": replace(
+            _FULL,
+            world={"tokens": 8, "classes": (2, 4)},
+            steps=6,
+            batch=8,
+            length=4,
+            pasts=2,
+            watched=4,
+            memories=(0.0, 0.5, 1.0),
+        ),
         "quick": replace(
             _FULL,
             arms={NLL: (4, 16), UNIT: (4,), SHUFFLED: (4,)},

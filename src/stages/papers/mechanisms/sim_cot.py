@@ -28,7 +28,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from stages import zoo
-from stages.evidence import Claim, Outcome, Paper, in_setting
+from stages.evidence import Claim, Outcome, Paper, divide, in_setting
 from stages.papers.mechanisms.common.thoughts import (
     DISTANCE,
     RANK,
@@ -75,7 +75,7 @@ VALUE, OPERATOR, CORRELATION = (
 )
 DECODED, GAP = "decoded steps, exact match", "accuracy gap, step decoded right - wrong"
 
-CLAIMS = (
+_COMPARISONS = (
     Claim(
         "C1",
         "With as many thoughts and further updates, step supervision makes Coconut more"
@@ -94,6 +94,7 @@ CLAIMS = (
         WALL,
         margin=1.0,
         reported=_CONTROL,
+        origin="ours",
     ),
     Claim(
         "C1c",
@@ -104,6 +105,7 @@ CLAIMS = (
         REPLAY,
         margin=1.0,
         reported=_CONTROL,
+        origin="ours",
     ),
     Claim(
         "C1d",
@@ -182,6 +184,7 @@ CLAIMS = (
         STOP,
         margin=1.0,
         reported=_CONTROL,
+        origin="ours",
     ),
     Claim(
         "C4b",
@@ -192,6 +195,7 @@ CLAIMS = (
         margin=2.0,
         kind="equivalence",
         reported=_CONTROL,
+        origin="ours",
     ),
     Claim(
         "C4c",
@@ -202,6 +206,7 @@ CLAIMS = (
         margin=2.0,
         kind="noninferiority",
         reported=_CONTROL,
+        origin="ours",
     ),
     Claim(
         "C4d",
@@ -212,6 +217,7 @@ CLAIMS = (
         margin=2.0,
         kind="noninferiority",
         reported=_CONTROL,
+        origin="ours",
     ),
     Claim(
         "C5a",
@@ -269,6 +275,8 @@ CLAIMS = (
         reported="not found",
     ),
 )
+
+CLAIMS, ALSO = divide(_COMPARISONS, "C1", "C2a", "C3a", "C4a", "C5a", "C6a")
 
 # ----------------------------------------------------------------------- the experiment
 
@@ -560,7 +568,27 @@ PAPER = Paper(
     year=2026,
     bibkey="wei2026simcot",
     claims=CLAIMS,
+    also=ALSO,
     profiles={
+        "probe": Settings(
+            Training(
+                steps=(2, 3),
+                pool=120,
+                width=16,
+                heads=2,
+                depth=1,
+                batch=8,
+                written=3,
+                curriculum=(2, 2),
+                between=1,
+                further=2,
+            ),
+            thoughts=3,
+            sweep=(2, 3),
+            test=6,
+            probes=40,
+            blind=2,
+        ),
         "quick": Settings(
             arms=(COT, COCONUT, SIM, STOP),
             sweep=(4,),

@@ -26,7 +26,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from stages import zoo
-from stages.evidence import Claim, Outcome, Paper
+from stages.evidence import Claim, Outcome, Paper, divide
 from stages.models import GPT, seeded
 from stages.papers.mechanisms.common.heads import (
     Hooks,
@@ -117,7 +117,7 @@ TRAINED, PASSES, LABELS = (
     "labelled pairs",
 )
 
-CLAIMS = (
+_COMPARISONS = (
     Claim(
         "C1",
         "A zero-shot prompt with a softly injected trace is answered more accurately"
@@ -192,6 +192,7 @@ CLAIMS = (
         SITE,
         GAINS,
         reported=_CONTROL,
+        origin="ours",
     ),
     Claim(
         "C4a",
@@ -207,6 +208,7 @@ CLAIMS = (
         SITE,
         FOR_NOISE,
         reported=_CONTROL,
+        origin="ours",
     ),
     Claim(
         "C5a",
@@ -224,6 +226,7 @@ CLAIMS = (
         KIN,
         NEIGHBOUR,
         reported=_CONTROL,
+        origin="ours",
     ),
     Claim(
         "C6a",
@@ -232,6 +235,7 @@ CLAIMS = (
         TEN_PAIRS,
         TEN_SHOT,
         reported="not found; M = 1 gives 57.5 on average, α from more pairs",
+        origin="ours",
     ),
     Claim(
         "C6b",
@@ -240,8 +244,11 @@ CLAIMS = (
         SITE,
         THIRTY,
         reported=_CONTROL,
+        origin="ours",
     ),
 )
+
+CLAIMS, ALSO = divide(_COMPARISONS, "C1", "C2a", "C3a", "C4a", "C5a", "C6a")
 
 # --------------------------------------------------------------------------- the method
 
@@ -678,7 +685,29 @@ PAPER = Paper(
     year=2025,
     bibkey="park2025soft",
     claims=CLAIMS,
+    also=ALSO,
     profiles={
+        "probe": replace(
+            _FULL,
+            base=InContextSettings(
+                width=16,
+                depth=2,
+                heads=2,
+                steps=4,
+                warmup=1,
+                batch=4,
+                pairs=(3, 2),
+                planned=10,
+            ),
+            watched=2,
+            test=6,
+            prompts=3,
+            steps=4,
+            every=2,
+            draws=2,
+            samples=2,
+            most=(1, 2),
+        ),
         "quick": replace(_QUICK, test=14, prompts=20, steps=20, every=4),
         "full": _FULL,
     },

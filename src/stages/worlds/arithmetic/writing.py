@@ -1,11 +1,11 @@
 """Problems as characters, in the forms that Lee et al. (2024) compare, and back.
 
-128+367 is written
+128+367 is written::
 
-plain        128+367=495
-reverse      128+367=594
-simplified   Input:\\n128+367\\nTarget:\\nA->5 , C->1\\nA->9 , C->0\\nA->4 , C->0.\\n495
-detailed     Input:\\n128+367\\nTarget:\\n<scratch>\\n[1,2,8] has 3 digits.\\n
+  plain      128+367=495
+  reverse    128+367=594
+  simplified Input:\\n128+367\\nTarget:\\nA->5 , C->1\\nA->9 , C->0\\nA->4 , C->0.\\n495
+  detailed   Input:\\n128+367\\nTarget:\\n<scratch>\\n[1,2,8] has 3 digits.\\n
              [3,6,7] has 3 digits.\\n
              [1,2,8] + [3,6,7] , A=[] , C=0 , 8+7+0=15 , A->5 , C->1\\n
              ... and so for every digit ...
