@@ -494,7 +494,7 @@ PAPER = Paper(
             ways=10,
             train=4,
             test=3,
-            steps=10,
+            steps=20,
             batch=4,
         ),
         "quick": Settings(steps=300, methods=(CODA, DUAL, L2PP, HEAD, MEAN)),
