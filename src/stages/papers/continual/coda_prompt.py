@@ -490,8 +490,8 @@ PAPER = Paper(
     profiles={
         "probe": replace(
             _FULL,
-            tasks=2,
-            ways=10,
+            tasks=5,
+            ways=4,
             train=4,
             test=3,
             steps=20,
