@@ -235,9 +235,10 @@ def list_base_models(as_json: AsJson = False) -> None:
     from stages import zoo
 
     faults, rows = zoo.check(), []
-    for name, recipe in zoo.RECIPES.items():
+    for name in zoo.RECIPES:
         facts = {} if faults[name] else zoo.card(name)
-        row = {"name": name, "summary": recipe.summary, "fault": faults[name]}
+        summary = zoo.find(name).summary
+        row = {"name": name, "summary": summary, "fault": faults[name]}
         rows.append(
             row
             | {

@@ -333,50 +333,47 @@ def measure_conv4(model: Conv4, settings: GlyphSettings, seed: int) -> dict[str,
 
 # -------------------------------------------------------------------------- the recipes
 
-_SHAPES = (
-    Recipe(
-        "vit_p8",
-        "a transformer of 17 tokens, 4 blocks and width 64 that names an object's class"
-        " (shape and texture) and colour",
-        "50,000 photo-style scenes of one object, some a little stylised: 10 shapes, 4"
-        " textures, 8 colours",
-        ShapesSettings(
-            8,
-            SHAPES[:10],
-            TEXTURES[:4],
-            COLOURS,
-            (1, 1),
-            (0.28, 0.42),
-            1,
-            steps=8_000,
-            stylised=0.5,
-        ),
-        build_vit,
-        fit_vit,
-        measure_vit,
+VIT_P8 = Recipe(
+    "vit_p8",
+    "a transformer of 17 tokens, 4 blocks and width 64 that names an object's class"
+    " (shape and texture) and colour",
+    "50,000 photo-style scenes of one object, some a little stylised: 10 shapes, 4"
+    " textures, 8 colours",
+    ShapesSettings(
+        8,
+        SHAPES[:10],
+        TEXTURES[:4],
+        COLOURS,
+        (1, 1),
+        (0.28, 0.42),
+        1,
+        steps=8_000,
+        stylised=0.5,
     ),
-    Recipe(
-        "vit_p4",
-        "a transformer of 65 tokens, 4 blocks and width 64 that says which shapes and"
-        " which colours a scene shows",
-        "50,000 photo-style scenes of one to four objects: 6 shapes, 4 colours, 4"
-        " textures",
-        ShapesSettings(
-            4,
-            SHAPES[:6],
-            TEXTURES[:4],
-            ("red", "yellow", "green", "blue"),
-            (1, 4),
-            (0.13, 0.22),
-            8,
-            steps=4_000,
-        ),
-        build_vit,
-        fit_vit,
-        measure_vit,
-    ),
+    build_vit,
+    fit_vit,
+    measure_vit,
 )
-_GLYPHS = Recipe(
+VIT_P4 = Recipe(
+    "vit_p4",
+    "a transformer of 65 tokens, 4 blocks and width 64 that says which shapes and"
+    " which colours a scene shows",
+    "50,000 photo-style scenes of one to four objects: 6 shapes, 4 colours, 4 textures",
+    ShapesSettings(
+        4,
+        SHAPES[:6],
+        TEXTURES[:4],
+        ("red", "yellow", "green", "blue"),
+        (1, 4),
+        (0.13, 0.22),
+        8,
+        steps=4_000,
+    ),
+    build_vit,
+    fit_vit,
+    measure_vit,
+)
+GLYPH_CONV4 = Recipe(
     "glyph_conv4",
     "a network of four convolutions that reads the characters of 8 alphabets, left"
     " imperfect on purpose",
@@ -386,4 +383,3 @@ _GLYPHS = Recipe(
     fit_conv4,
     measure_conv4,
 )
-RECIPES = (*_SHAPES, _GLYPHS)
