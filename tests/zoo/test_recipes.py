@@ -16,7 +16,7 @@ from stages.zoo import pictures
 
 SINGLE, SEVERAL = (
     replace(
-        zoo.RECIPES[name].settings,
+        zoo.find(name).settings,
         steps=40,
         images=300,
         test_images=120,
@@ -29,7 +29,7 @@ SINGLE, SEVERAL = (
     for name in ("vit_p8", "vit_p4")
 )
 SHIPPED = [name for name in zoo.RECIPES if (data_dir() / "zoo" / f"{name}.json").is_file()]
-GLYPHS = replace(zoo.RECIPES["glyph_conv4"].settings, alphabets=1, images=10, steps=40, batch=16, episodes=20)
+GLYPHS = replace(zoo.find("glyph_conv4").settings, alphabets=1, images=10, steps=40, batch=16, episodes=20)
 
 
 class Oracle(nn.Module):
@@ -122,18 +122,18 @@ def test_images_of_training_testing_and_novel_characters_are_not_the_same():
     assert set(range(GLYPHS.alphabets)).isdisjoint(range(*GLYPHS.novel_alphabets))
 
 
-FAMILY = zoo.RECIPES["icl_linear"].settings
+FAMILY = zoo.find("icl_linear").settings
 FAMILY = replace(FAMILY, task=replace(FAMILY.task, width=8, steps=3, batch=4), noisy=2, control=2, seeds=1)
-READER = replace(zoo.RECIPES["icl_gpt"].settings, width=16, depth=1, heads=2, batch=6, warmup=2, networks=1)
+READER = replace(zoo.find("icl_gpt").settings, width=16, depth=1, heads=2, batch=6, warmup=2, networks=1)
 SMALL = {"vit_p8": SINGLE, "vit_p4": SEVERAL, "glyph_conv4": GLYPHS, "icl_gpt": READER}
 SMALL = {name: replace(settings, steps=6) for name, settings in SMALL.items()} | {"icl_linear": FAMILY}
-THINKERS = replace(zoo.RECIPES["chain_thinkers"].settings, width=16, depth=1, heads=2, batch=8, pool=120, seeds=1)
+THINKERS = replace(zoo.find("chain_thinkers").settings, width=16, depth=1, heads=2, batch=8, pool=120, seeds=1)
 SMALL["chain_thinkers"] = replace(THINKERS, written=3, curriculum=(2, 2), between=1, further=2)
 
 
 @pytest.mark.parametrize("name", zoo.RECIPES)
 def test_every_recipe_can_be_trained_and_loaded(name, tmp_path, monkeypatch):
-    monkeypatch.setitem(zoo.RECIPES, name, replace(zoo.RECIPES[name], settings=SMALL[name]))
+    monkeypatch.setitem(zoo.RECIPES, name, replace(zoo.find(name), settings=SMALL[name]))
     metrics = zoo.train(name, tmp_path)["metrics"]
     assert all(0 <= value <= (np.inf if "distance" in metric else 100) for metric, value in metrics.items())
     assert zoo.card(name, tmp_path)["settings"].keys() == asdict(SMALL[name]).keys()
