@@ -2,10 +2,14 @@
 PYTHON ?= python3
 SEEDS ?= 10
 JOBS ?= 2
+TORCH ?= auto
 
 BIN := .venv/bin
 READY := .venv/.ready
 PAGES := _build/html
+# Pages are rendered by .venv where there is one, and else by a small environment, which has no torch.
+BOOK_READY := $(if $(wildcard $(READY)),$(READY),.venv-book/.ready)
+BOOK_BIN := $(dir $(BOOK_READY))bin
 RUN_PYTEST = $(BIN)/python -m pytest -q
 heading = @printf '\n== %s ==\n' "$(1)"
 
@@ -20,28 +24,40 @@ test notebooks: export OPENBLAS_NUM_THREADS := 1
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
-setup: $(READY) ## make .venv with exactly the pinned packages and the book's own (the other targets do it when needed)
+setup: $(READY) ## make .venv with exactly the pinned packages; TORCH=cpu or TORCH=cuda says which torch Linux gets
 
 $(READY): requirements.txt pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) here; the book needs Python 3.11, 3.12 or 3.13" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-		{ echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1), the book needs 3.11, 3.12 or 3.13; name one: PYTHON=python3.12 make ..." >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-		{ echo "error: $(PYTHON) cannot make environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(need_python)
 	@echo "Installing the pinned packages into .venv (some minutes the first time)"
 	@$(PYTHON) -m venv .venv
+	@$(BIN)/python tools/torch_build.py $(TORCH)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+.venv-book/.ready: requirements-book.txt
+	$(need_python)
+	@echo "Installing what renders the book into .venv-book (a minute, the first time)"
+	@$(PYTHON) -m venv .venv-book
+	@.venv-book/bin/python -m pip install -qq --disable-pip-version-check -r requirements-book.txt
+	@touch $@
+
+define need_python
+@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) here; the book needs Python 3.11, 3.12 or 3.13" >&2; exit 1; }
+@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	{ echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1), the book needs 3.11, 3.12 or 3.13; name one: PYTHON=python3.12 make ..." >&2; exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	{ echo "error: $(PYTHON) cannot make environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+endef
+
 # After a failed build Sphinx would not repeat the warnings of pages it has already read, so such a build is thrown away.
-book: $(READY) ## render the book into _build/html from the stored outputs; executes nothing
+book: $(BOOK_READY) ## render the book into _build/html from the stored outputs; executes nothing
 	@echo "Rendering the book"
-	@$(BIN)/jupyter-book build . -q -W --keep-going >/dev/null || { rm -rf _build/.doctrees $(PAGES); exit 1; }
+	@$(BOOK_BIN)/jupyter-book build . -q -W --keep-going >/dev/null || { rm -rf _build/.doctrees $(PAGES); exit 1; }
 	@echo "The book is ready: open $(PAGES)/index.html in a browser, or type \`make serve\`."
 
 serve: book ## serve the rendered book at http://localhost:8000
-	@$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory $(PAGES)
+	@$(BOOK_BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory $(PAGES)
 
 lab: $(READY) ## open JupyterLab on the book's notebooks
 	$(BIN)/jupyter lab --notebook-dir=. chapters
@@ -78,9 +94,9 @@ evidence: $(READY) ## record a paper's full run: make evidence PAPER=continual/p
 repository: ## show the repository's address; set it everywhere: make repository URL=https://host/owner/name
 	@$(PYTHON) tools/repository.py $(if $(findstring command line,$(origin URL)),set "$(URL)",show)
 
-pins: ## resolve requirements.txt anew from the ranges in pyproject.toml
+pins: ## resolve both requirements files anew from the ranges in pyproject.toml
 	$(PYTHON) tools/pins.py
 
-clean: ## remove the rendered book and caches; ALL=1 removes .venv too
-	rm -rf _build .pytest_cache .ruff_cache .import_linter_cache dist $(if $(ALL),.venv)
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+clean: ## remove the rendered book and caches; ALL=1 removes the environments too
+	rm -rf _build .pytest_cache .ruff_cache .import_linter_cache dist $(if $(ALL),.venv .venv-book)
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

@@ -13,8 +13,18 @@ from packaging.utils import canonicalize_name
 
 BOOK = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((BOOK / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-PINNED = [line for line in (BOOK / "requirements.txt").read_text(encoding="utf-8").splitlines() if line[0] != "#"]
-VERSIONS = {canonicalize_name(name): version for name, version in (line.split("==") for line in PINNED)}
+
+
+def pinned(name):
+    return [line for line in (BOOK / name).read_text(encoding="utf-8").splitlines() if line[0] != "#"]
+
+
+def versions(lines):
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+PINNED, RENDERING = pinned("requirements.txt"), pinned("requirements-book.txt")
+VERSIONS = versions(PINNED)
 ASKED = [*PROJECT["dependencies"], *(line for extra in PROJECT["optional-dependencies"].values() for line in extra)]
 
 
@@ -22,6 +32,14 @@ ASKED = [*PROJECT["dependencies"], *(line for extra in PROJECT["optional-depende
 def test_every_dependency_is_pinned_within_its_range(asked):
     wanted = Requirement(asked)
     assert VERSIONS.get(canonicalize_name(wanted.name), "not pinned") in wanted.specifier
+
+
+def test_the_book_is_rendered_by_the_same_releases_and_without_torch():
+    assert set(RENDERING) <= set(PINNED)
+    assert pins.pins(RENDERING) == RENDERING
+    wanted = map(Requirement, PROJECT["optional-dependencies"]["book"])
+    assert {canonicalize_name(requirement.name) for requirement in wanted} <= versions(RENDERING).keys()
+    assert not versions(RENDERING).keys() & {"torch", "numpy", "learning-in-stages"}
 
 
 def test_the_pins_serve_every_platform():
