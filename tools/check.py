@@ -1,4 +1,5 @@
-"""Check what no other tool sees: links, slugs, spelling in notebooks, machine paths, pages that fetch from elsewhere.
+"""Check what no other tool sees: the five rooms of a paper, links, slugs, spelling in notebooks, machine paths, pages
+that fetch from elsewhere; what pages tell of the evidence, of their papers, and how long they are.
 
     python tools/check.py
 
@@ -15,12 +16,17 @@ from functools import cache
 from pathlib import Path
 
 import yaml
+from budgets import budgets
+from citations import citations
+from told import told
+
+from stages.catalogue import CHAPTERS
+from stages.catalogue import slugs as slugs_in
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_OURS = {"_build", "__pycache__", "dist"}
 TEXT = {".md", ".ipynb", ".py", ".toml", ".yml", ".yaml", ".cff", ".bib", ".json", ".css", ".js", ".txt"}
-CHAPTERS = ["continual", "vision_language", "mechanisms", "post_training", "domains", "scaling", "diffusion"]
-CHAPTERS += ["multimodal", "physical_world"]
+PARTS = ("__init__.py", "method.py", "experiment.py")  # of a paper that is a folder
 
 CODE = re.compile(r"^(```|~~~).*?^\1|(`+)[^`]*\2", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)|\b(?:href|src)=[\"']([^\"']+)")
@@ -36,11 +42,11 @@ FETCH = re.compile(
 
 def main() -> int:
     """Print the faults; the exit status is 1 when there are any."""
-    checks = (rooms, links, slugs, machine_paths, fetches, spelling)
+    checks = (rooms, links, slugs, machine_paths, fetches, spelling, told, budgets, citations)
     faults = [fault for check in checks for fault in check(ROOT)]
     for fault in faults:
         print(fault)
-    print(f"{len(faults)} faults" if faults else "links, slugs, paths and spelling are in order")
+    print(f"{len(faults)} faults" if faults else "links, slugs, paths, spelling, evidence and budgets are in order")
     return int(bool(faults))
 
 
@@ -49,7 +55,9 @@ def rooms(root: Path) -> Iterator[str]:
     papers = known(root)
     for slug in sorted(papers):
         chapter, _, paper = slug.partition("/")
-        needed = (f"chapters/{slug}.ipynb", f"tests/papers/{chapter}/test_{paper}.py", f"data/evidence/{slug}.json")
+        needed = [f"chapters/{slug}.ipynb", f"tests/papers/{chapter}/test_{paper}.py", f"data/evidence/{slug}.json"]
+        if (root / "src/stages/papers" / slug).is_dir():
+            needed += [f"src/stages/papers/{slug}/{part}" for part in PARTS]
         for room in needed:
             if not (root / room).is_file():
                 yield f"{slug}: {room} is missing"
@@ -71,7 +79,7 @@ def rooms(root: Path) -> Iterator[str]:
         tests = (root / "tests/papers" / chapter).glob("test_*.py")
         named = {f"{chapter}/{path.stem.removeprefix('test_')}" for path in (*notebooks, *tests)}
         for slug in sorted(named - papers - {f"{chapter}/common", f"{chapter}/index"}):
-            yield f"{slug}: has a notebook or a test, but src/stages/papers/{slug}.py is missing"
+            yield f"{slug}: has a notebook or a test, but src/stages/papers/{slug}/ is missing"
 
 
 def links(root: Path) -> Iterator[str]:
@@ -124,8 +132,7 @@ def spelling(root: Path) -> Iterator[str]:
 @cache
 def known(root: Path) -> set[str]:
     """The slugs of the package."""
-    modules = (root / "src/stages/papers").glob("*/*.py")
-    return {f"{path.parent.name}/{path.stem}" for path in modules if path.stem != "common" and path.stem[0] != "_"}
+    return set(slugs_in(root / "src/stages/papers"))
 
 
 @cache
