@@ -3,7 +3,9 @@ import importlib
 import io
 import json
 import re
+from types import SimpleNamespace
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import nbclient
 import nbformat
@@ -46,6 +48,14 @@ def test_without_a_kernel_there_are_three_forms(slider):
     assert bundle.keys() == {"text/html", "image/png", "text/plain"}
     assert bundle["text/plain"] == "Slider: Exponent <α> (α = 0, α = 1, α = 2). bars & a slope"
     assert not plt.get_fignums()
+
+
+def test_a_kernel_whose_ipywidgets_cannot_stack_shows_the_html(slider, monkeypatch):
+    """That is ipywidgets 7, as in Colab; test_colab.py runs the real one."""
+    monkeypatch.setattr(module, "get_ipython", lambda: SimpleNamespace(kernel="running"))
+    assert module.WIDGET in slider._repr_mimebundle_()
+    monkeypatch.delattr(ipywidgets, "Stack")
+    assert slider._repr_mimebundle_().keys() == {"text/html", "image/png", "text/plain"}
 
 
 def test_the_pictures_are_the_same_in_every_form(slider, read_html):

@@ -3,7 +3,8 @@ is read.
 
 The slider is one output in three forms: ipywidgets in a live notebook, HTML with a
 native range input on a page, a PNG where no script runs. None of them calls the kernel
-or fetches anything.
+or fetches anything. Where ipywidgets is older than 8, as in Colab, a live notebook
+shows the HTML as well.
 """
 
 import base64
@@ -92,7 +93,7 @@ class Slider:
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         bundle = {"text/html": self.html, "text/plain": repr(self)}
         bundle["image/png"] = _base64(self.poster)
-        if getattr(get_ipython(), "kernel", None) is not None:
+        if getattr(get_ipython(), "kernel", None) is not None and _can_stack():
             bundle[WIDGET] = self.widget()._repr_mimebundle_()[WIDGET]
         return bundle
 
@@ -279,6 +280,13 @@ def _render(frame: Figure | bytes) -> bytes:
     picture = png(frame, DPI, COLOURS)
     plt.close(frame)
     return picture
+
+
+def _can_stack() -> bool:
+    """Whether ipywidgets has a widget that shows one of its children, as from 8 on."""
+    import ipywidgets as widgets
+
+    return hasattr(widgets, "Stack")
 
 
 def _base64(picture: bytes) -> str:

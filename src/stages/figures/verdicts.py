@@ -21,7 +21,7 @@ LEGEND = (
     " Filled: recorded; hollow: live."
 )
 KINDS = {"record": "recorded", "live": "live"}
-CLAIM, REPORTED, MEASURED = "Claim", "The paper reports", "Measured here"
+MEASURED = "Measured here"
 
 RULES = (
     """
@@ -46,8 +46,8 @@ box-shadow:none;color:var(--st-text)}
 .stages-verdicts summary{cursor:pointer;padding:.25em 0;font-weight:600;
 color:var(--st-text);background:none;border:0}
 .stages-claims table{table-layout:fixed}
-.stages-claims thead th:nth-child(1){width:32%}
-.stages-claims thead th:nth-child(2){width:18%}
+.stages .reported{display:block;margin-top:.35em}
+.stages .reported i{color:var(--st-muted);font-style:normal}
 .stages-banner{margin:0 0 1em;padding:.6em .9em;border:1px solid var(--st-alarm);
 border-left-width:.4em;border-radius:.3em;color:var(--st-text)}
 .stages-banner b{color:var(--st-alarm)}
@@ -201,12 +201,12 @@ def finding_words(finding: Finding) -> str:
 
 def _claims_html(rows: list[Row], caption: str) -> str:
     scales = bars.scales(rows)
-    head = "".join(
-        f'<th scope="col">{name}</th>' for name in (CLAIM, REPORTED, MEASURED)
+    head = (
+        '<th scope="col">Claim, and what the paper reports</th>'
+        f'<th scope="col">{MEASURED}</th>'
     )
     body = "".join(
-        f'<tr><th scope="row">{claim_cell(row)}</th>'
-        f'<td data-column="{REPORTED}">{escape(_reported(row))}</td>'
+        f'<tr><th scope="row">{claim_cell(row)}{_reported(row)}</th>'
         f'<td data-column="{MEASURED}">{measured_cell(row, scales[row.metric])}</td>'
         "</tr>"
         for row in rows
@@ -272,9 +272,12 @@ def _circumstances(finding: Finding) -> str:
 
 
 def _reported(row: Row) -> str:
+    """Return what the paper reports as HTML; nothing for a claim that it lacks."""
     if row.origin == "ours" and row.reported == "not found":
-        return "–"
-    return row.reported
+        return ""
+    return (
+        f'<span class="reported"><i>The paper reports</i> {escape(row.reported)}</span>'
+    )
 
 
 def _banner_lines(faults: list[str]) -> list[str]:
