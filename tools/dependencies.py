@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
 from stages.catalogue import slugs
@@ -125,7 +124,8 @@ class Reach:
         chapters = sources.root / "chapters"
         self.sources, self.modules = sources, sources.modules
         self.page = path.relative_to(chapters).with_suffix("").as_posix() if path.is_relative_to(chapters) else ""
-        self.cells = [parsed(cell.source) for cell in nbformat.read(path, as_version=4).cells if counts(cell)]
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        self.cells = [parsed("".join(cell["source"])) for cell in cells if counts(cell)]
         self.tree = ast.Module([node for cell in self.cells for node in cell.body], [])
         self.named = set(strings(self.tree.body))
         self.constants = set(self.named)
@@ -237,9 +237,9 @@ def named(folder: Path) -> Iterator[tuple[str, Path]]:
         yield ".".join((TOP, *(part for part in parts if part != "__init__"))), path
 
 
-def counts(cell: nbformat.NotebookNode) -> bool:
+def counts(cell: dict) -> bool:
     """Tell whether outputs follow from a cell; the setup cell holds the book's address, which may change."""
-    return cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", [])
+    return cell["cell_type"] == "code" and "setup" not in cell["metadata"].get("tags", [])
 
 
 def parsed(source: str) -> ast.Module:

@@ -6,6 +6,7 @@ A notebook that raises or writes to stderr is refused, and its file stays as it 
 kept as a hash in its metadata (`stages.sources`); `dependencies` tells what counts.
 """
 
+import json
 import os
 import sys
 import time
@@ -184,7 +185,8 @@ def without_widget(output: NotebookNode) -> NotebookNode | None:
 
 def is_stale(path: Path, known: Sources) -> bool:
     """Tell whether the notebook was last executed on other sources than today's, or never."""
-    return nbformat.read(path, as_version=4).metadata.get("stages", {}).get("sources") != known.of(path)
+    made_from = json.loads(path.read_text("utf-8"))["metadata"].get("stages", {}).get("sources")
+    return made_from != known.of(path)
 
 
 def shown(path: Path) -> str:
