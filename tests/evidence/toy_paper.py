@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,22 @@ def follow_the_environment(seed):
         raise ZeroDivisionError("the toy is broken\nin two lines")
     if str(seed) in os.environ.get("TOY_DIES", "").split():
         os._exit(9)
+
+
+def look(settings, seed):
+    """Score what a process sees of itself."""
+    import torch
+
+    outcome = Outcome()
+    seen = {
+        "threads": torch.get_num_threads(),
+        "process": os.getpid(),
+        "variable": float(os.environ["TOY_VARIABLE"]),
+        "ignores Ctrl-C": signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+    }
+    for metric, value in seen.items():
+        outcome.score("new", metric, value)
+    return outcome
 
 
 CLAIMS = (

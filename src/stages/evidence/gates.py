@@ -52,14 +52,17 @@ def measure_gates(gates: Iterable[Gate], scores: pd.DataFrame) -> list[dict[str,
     """Measure gates on tidy scores; return rows {name, value, bound, met}.
 
     Raises:
-        ValueError: a score that a gate reads is absent.
+        ValueError: a score that a gate reads is absent for some seed.
     """
-    means = scores.groupby(["method", "metric"])["value"].mean()
+    seeds = set(scores["seed"])
 
     def mean(gate: Gate, method: str) -> float:
-        if (method, gate.metric) not in means:
-            raise ValueError(f"gate {gate.text!r}: no {gate.metric} of {method!r}")
-        return float(means[method, gate.metric])
+        here = (scores["method"] == method) & (scores["metric"] == gate.metric)
+        if absent := sorted(seeds - set(scores["seed"][here])):
+            raise ValueError(
+                f"gate {gate.text!r}: no {gate.metric} of {method!r} for seeds {absent}"
+            )
+        return float(scores["value"][here].mean())
 
     rows = []
     for gate in gates:

@@ -7,6 +7,7 @@ same numbers the record stands; a comment, a name or a faster loop void nothing.
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -43,11 +44,12 @@ def probe(paper: Paper) -> list[dict[str, Any]]:
         {"method": row["method"], "metric": row["metric"], "value": float(row["value"])}
         for row in outcome.scores
     ]
-    losses = [
-        {"method": "training", "metric": f"{name} {number // 2}", "value": float(value)}
-        for number, (name, value) in enumerate(heard)
-    ]
-    return rows + losses
+    times = Counter()
+    for name, value in heard:
+        metric = f"{name} {times[name]}"
+        rows.append({"method": "training", "metric": metric, "value": float(value)})
+        times[name] += 1
+    return rows
 
 
 def moved(old: Sequence[Mapping], new: Sequence[Mapping]) -> list[str]:

@@ -49,7 +49,8 @@ def restamp(paper: Paper, out: Path, new_probe: bool = False) -> Record:
             present code's numbers for it. Only sound where nothing else changed.
 
     Raises:
-        RestampError: the probe does not hold.
+        RestampError: the probe does not hold, or the scores do not hold what a claim
+            or a gate reads.
         RecordError: there is no record, or it is not valid.
     """
     path = record_path(out, paper.slug, "full")
@@ -63,6 +64,11 @@ def restamp(paper: Paper, out: Path, new_probe: bool = False) -> Record:
             )
         record = replace(record, probe=plain(probe(paper)), probe_settings=settings)
     check_probe(paper, record)
-    record = rejudge(record, paper)
+    try:
+        record = rejudge(record, paper)
+    except ValueError as error:
+        raise RestampError(
+            f"{paper.slug}: {error}; make evidence PAPER={paper.slug} records it anew"
+        ) from None
     save_record(record, path)
     return record

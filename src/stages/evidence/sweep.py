@@ -5,6 +5,7 @@ live in a notebook.
 import importlib.metadata
 import platform
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from stages.evidence.probe import probe, setting_values
 from stages.evidence.records import Record, plain, rejudge
 from stages.evidence.store import Store, say
 from stages.evidence.verdicts import INCONCLUSIVE, Finding, effects, measured
-from stages.evidence.workers import SweepError, compute, load_ray
+from stages.evidence.workers import SweepError, compute, load_ray, told
 from stages.progress import bar
 
 PACKAGES = (
@@ -89,8 +90,8 @@ def sweep(
 
     Raises:
         ValueError: the profile, the seeds or the settings make no sense.
-        SeedError: the experiment raised for a seed; all other seeds were run and are
-            kept.
+        SeedError: the experiment raised for a seed, and all other seeds were run and
+            are kept; or its probe raised, and nothing was run.
         SweepError: a folder cannot be written to, another run writes this record, or a
             worker was lost.
         KeyboardInterrupt: with a message that says what is kept.
@@ -134,9 +135,8 @@ def _probe(paper: Paper) -> list[dict]:
     try:
         return probe(paper)
     except Exception as error:
-        raise SweepError(
-            f"{paper.slug}: its probe failed, so nothing was computed:"
-            f" {type(error).__name__}: {error}"
+        raise SeedError(
+            f"{paper.slug}: its probe failed, so nothing was computed: {told(error)}"
         ) from error
 
 
@@ -145,9 +145,11 @@ def _computed(
 ) -> dict[int, dict]:
     """Compute seeds and keep each result when it is ready."""
     results, failed = {}, {}
+    computed = compute(paper, paper.settings(profile), seeds, jobs, ray)
+    shown = bar(total=len(seeds), desc=paper.slug, disable=not progress)
     try:
-        with bar(total=len(seeds), desc=paper.slug, disable=not progress) as shown:
-            for result in compute(paper, paper.settings(profile), seeds, jobs, ray):
+        with shown, closing(computed):  # no process outlives an error
+            for result in computed:
                 seed = result["seed"]
                 if "error" in result:
                     failed[seed] = f"{paper.slug}, seed {seed}: {result['error']}"

@@ -6,16 +6,19 @@ raises gives a result with an `error`, so that one bad seed costs no other.
 """
 
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from pickle import PicklingError
 
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
 
 from stages.evidence.outcomes import Outcome
 from stages.evidence.paper import Paper
@@ -44,12 +47,7 @@ def measure(run, settings, seed: int) -> dict:
                 f"run returned {type(outcome).__name__}; expected an Outcome"
             )
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"{type(error).__name__}: {error}".strip().replace("\n", " ")
-        return {
-            "seed": seed,
-            "error": f"{text} ({Path(where.filename).name}:{where.lineno})",
-        }
+        return {"seed": seed, "error": told(error)}
     device, threads = _device()
     return {
         "seed": seed,
@@ -59,6 +57,13 @@ def measure(run, settings, seed: int) -> dict:
         "threads": threads,
         "seconds": plain(time.perf_counter() - start),
     }
+
+
+def told(error: Exception) -> str:
+    """Tell an error, and where it was raised, in one line."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    text = f"{type(error).__name__}: {error}".strip().replace("\n", " ")
+    return f"{text} ({Path(where.filename).name}:{where.lineno})"
 
 
 def _device() -> tuple[str, int]:
@@ -109,28 +114,71 @@ def in_processes(
     """Compute the seeds in `jobs` processes of one thread each.
 
     Raises:
-        SweepError: a process died, or the run cannot be sent to one.
+        SweepError: a process died, or the run cannot be sent to one; what the others
+            had computed by then was yielded before.
     """
-    calls = [
-        delayed(_measure_on_one_thread)(paper.run, settings, seed) for seed in seeds
-    ]
-    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
-        results = Parallel(return_as="generator_unordered")(calls)
+    most = min(jobs, len(seeds))
+    pool = ProcessPoolExecutor(most, env=ONE_THREAD, initializer=_ignore_ctrl_c)
+    call = partial(pool.submit, _measure_on_one_thread, paper.run, settings)
     try:
-        yield from results
+        yield from _as_ready(call, seeds, most)
     except BrokenProcessPool:
         raise SweepError(
             f"{paper.slug}: a worker process died: it was killed, or ran out of memory;"
             " use fewer --jobs"
         ) from None
     except PicklingError as error:
+        text = str(error.__cause__ or error)  # the cause's holds a traceback
+        reason = text.strip('" \n').splitlines()[-1]
         raise SweepError(
             f"{paper.slug}: its run or settings cannot be sent to another process"
-            f" ({error}); define both at the top level of the paper's module"
+            f" ({reason}); define both at the top level of the paper's module"
         ) from None
     finally:  # what still computes is not wanted any more
-        results.close()
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+        pool.shutdown(wait=True, kill_workers=True)
+
+
+def _as_ready(
+    call: Callable[[int], Future], seeds: Sequence[int], most: int
+) -> Iterator[dict]:
+    """Call for each seed, `most` at a time, and yield results as they get ready; raise
+    the first error when nothing else is left to yield.
+    """
+    first, *waiting = seeds
+    with _ctrl_c_not_passed_on():  # the first call starts all processes
+        running, error = {call(first)}, None
+    while waiting or running:
+        try:
+            while waiting and len(running) < most:
+                running.add(call(waiting.pop(0)))
+        except BrokenProcessPool as broken:
+            waiting, error = [], broken
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            if fault := future.exception():
+                waiting, error = [], fault
+            else:
+                yield future.result()
+    if error:
+        raise error
+
+
+def _ignore_ctrl_c() -> None:
+    """Leave Ctrl-C to the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _ctrl_c_not_passed_on() -> Iterator[None]:
+    """Processes that are started meanwhile ignore Ctrl-C from their first moment."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set a handler
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def load_ray():
