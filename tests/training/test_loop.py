@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from stages.tracing import listening
 from stages.training import constant, cosine, fit, optimiser, pick_device
 
 
@@ -40,6 +41,28 @@ def test_fit_is_gradient_descent(weight):
     losses = fit(lambda step: (weight**2).sum(), 3, optimiser([weight], "sgd", lr=0.1))
     assert losses == pytest.approx([4.0, 4.0 * 0.8**2, 4.0 * 0.8**4])
     assert weight.item() == pytest.approx(2 * 0.8**3)
+
+
+def test_fit_notes_its_first_loss_and_its_last_for_whoever_listens(weight):
+    made = optimiser([weight], "sgd", lr=0.1)
+    with listening() as heard:
+        losses = fit(lambda step: (weight**2).sum(), 3, made)
+        fit(lambda step: weight.sum(), 0, made)
+        once = fit(lambda step: (weight**2).sum(), 1, made)
+    assert heard == [
+        ("first loss", losses[0]),
+        ("last loss", losses[-1]),
+        ("first loss", once[0]),
+        ("last loss", once[0]),
+    ]
+    fit(lambda step: weight.sum(), 1, made)
+    assert len(heard) == 4
+
+
+def test_a_loss_that_is_not_finite_is_not_noted(weight):
+    with listening() as heard, pytest.raises(FloatingPointError):
+        fit(lambda step: weight.sum() * math.nan, 1, optimiser([weight], "sgd"))
+    assert heard == []
 
 
 def test_steps_may_be_any_numbers(weight):

@@ -212,14 +212,14 @@ def test_a_training_that_fails_leaves_the_old_files(made, monkeypatch, stage):
 
 
 def test_a_crash_between_the_two_files_is_noticed(made, monkeypatch):
-    write = store._write_whole
+    write = store._write
 
     def crash(path, content):
         if path.suffix == ".json":
             raise KeyboardInterrupt
         write(path, content)
 
-    monkeypatch.setattr(store, "_write_whole", crash)
+    monkeypatch.setattr(store, "_write", crash)
     with pytest.raises(KeyboardInterrupt):
         zoo.train("tiny", made, seed=1)
     with pytest.raises(ZooError, match="damaged or another's"):

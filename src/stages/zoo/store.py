@@ -7,7 +7,6 @@ weights' SHA-256.
 
 import hashlib
 import json
-import os
 import platform
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from stages.files import write_whole
 from stages.models import seeded
 from stages.paths import data_dir
 from stages.training import pick_device
@@ -105,7 +105,7 @@ def train(name: str, folder: Path | None = None, seed: int = 0) -> dict:
     """
     recipe, place, device = find(name), folder or data_dir() / "zoo", pick_device()
     weights, facts = (place / file for file in _names([name]))
-    _write_whole(place / f".{name}.probe", b"")
+    _write(place / f".{name}.probe", b"")
     (place / f".{name}.probe").unlink()
     start, busy = time.perf_counter(), time.process_time()
     with _threads(min(THREADS, torch.get_num_threads())) as threads, seeded(seed, name):
@@ -144,12 +144,9 @@ def train(name: str, folder: Path | None = None, seed: int = 0) -> dict:
         },
         "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     }
-    _write_whole(
-        weights, content
-    )  # killed between the two, it is a hash that does not match
-    _write_whole(
-        facts, (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
-    )
+    # killed between the two, it is a hash that does not match
+    _write(weights, content)
+    _write(facts, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
     return document
 
 
@@ -224,19 +221,10 @@ def _threads(count: int) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def _write(path: Path, content: str | bytes) -> None:
     """Write a file so that a crash leaves the old or the new one. Raises ZooError."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(path, content)
     except OSError as error:
         raise ZooError(
             f"cannot write to {path.parent}: {error.strerror or error}; give another"
