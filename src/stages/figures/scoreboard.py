@@ -50,8 +50,8 @@ clip-path:inset(50%)}
 .stages-board .stages-table .paper th{padding-top:1.3em;font-weight:600}
 .stages-board .paper small{font-weight:400}
 .stages-board .paper .alarm{color:var(--st-alarm);font-weight:600}
-.stages-board table{table-layout:fixed}
-.stages-board thead th:first-child{width:52%}
+.stages.stages-board .stages-table table{table-layout:fixed}
+.stages-board thead th:first-child{width:46%}
 @container(max-width:560px){
 .stages-board .stages-cards tbody .paper:nth-child(n){margin:1em 0 .6em;padding:0;
 border:0}

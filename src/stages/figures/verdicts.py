@@ -45,7 +45,7 @@ box-shadow:none;color:var(--st-text)}
 .stages-verdicts small{color:var(--st-muted);font-size:.88em}
 .stages-verdicts summary{cursor:pointer;padding:.25em 0;font-weight:600;
 color:var(--st-text);background:none;border:0}
-.stages-claims table{table-layout:fixed}
+.stages.stages-claims.stages-table table{table-layout:fixed}
 .stages .reported{display:block;margin-top:.35em}
 .stages .reported i{color:var(--st-muted);font-style:normal}
 .stages-banner{margin:0 0 1em;padding:.6em .9em;border:1px solid var(--st-alarm);
