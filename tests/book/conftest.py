@@ -3,6 +3,8 @@ import shutil
 import pytest
 from playwright.sync_api import sync_playwright
 
+CUT_OFF = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # no network but this machine's own servers
+
 
 @pytest.fixture(scope="module")
 def browser():
@@ -12,7 +14,7 @@ def browser():
     if chromium is None:
         pytest.fail(f"no {', '.join(names)} here; on Debian and Ubuntu: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", CUT_OFF])
         yield browser
         browser.close()
 

@@ -1,15 +1,18 @@
-"""The rendered book in a real browser, at the widths of a desktop and a phone, with every other network cut off.
+"""The rendered book: its files, and each page in a real browser with every other network cut off.
 
-BOOK_HTML names another folder than `_build/html`, with the rendered pages of a book whose `_toc.yml` lies two above.
+A desktop and a phone visit each page once, and all that can be seen on it is checked in that visit; a page with sliders
+is opened from its file as well. Links, weights and the contents are read from the files. BOOK_HTML names another folder
+than `_build/html`, with the rendered pages of a book whose `_toc.yml` lies two above.
 """
 
 import os
 import re
 import threading
-from functools import partial
+from functools import cache, partial
+from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import check
 import pytest
@@ -19,18 +22,108 @@ from stages.figures.style import contrast
 
 BOOK = Path(os.environ.get("BOOK_HTML", check.ROOT / "_build/html")).resolve()
 PAGES = check.toc(BOOK.parents[1])
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 380, "height": 780}
+DESKTOP, PHONE = (1200, 900), (390, 844)
 PAGE_BYTES = 3_000_000
+WATCHED = ("http:", "https:", "ws:", "wss:", "file:")
 # sphinx-thebe, which Jupyter Book always loads, declares its settings twice. Nothing in the book uses it.
 HARMLESS = "Identifier 'THEBE_JS_URL' has already been declared"
 
-pytestmark = pytest.mark.browser
 every_page = pytest.mark.parametrize("name", PAGES)
+
+
+# ------------------------------------------------------------------------------------------------- without a browser
+
+
+class Source(HTMLParser):
+    """What a page's HTML says: its links and pictures, those of the contents apart, and the places to link to."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.places, self.links, self.pictures, self.contents, self.within = set(), [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.places.add(found.get("id"))
+        if tag == "main":
+            self.within = "main"
+        elif tag == "nav" and "bd-links" in found.get("class", ""):
+            self.within = "contents"
+        elif tag == "a" and found.get("href") and self.within:
+            (self.links if self.within == "main" else self.contents).append(found["href"])
+        elif tag == "img" and self.within == "main":
+            self.pictures.append(found.get("src") or "")
+
+    def handle_endtag(self, tag):
+        if (tag, self.within) in {("main", "main"), ("nav", "contents")}:
+            self.within = ""
+
+
+@cache
+def read(path):
+    if not path.is_file():
+        pytest.fail(f"there is no {path}: run `make book`")
+    return Source(path.read_text("utf-8"))
+
+
+def page_file(name):
+    return BOOK / f"{name}.html"
+
+
+def target(name, link):
+    """Return the file and the place in it that a page's link leads to; no file when it leaves the book."""
+    parts = urlsplit(urljoin(f"/{name}.html", link))
+    return (None if parts.scheme or parts.netloc else BOOK / unquote(parts.path).lstrip("/")), unquote(parts.fragment)
+
+
+@every_page
+def test_every_link_within_the_book_leads_to_its_place(name):
+    lost = []
+    for link in set(read(page_file(name)).links):
+        file, place = target(name, link)
+        if file and not (file.is_file() and (not place or file.suffix != ".html" or place in read(file).places)):
+            lost.append(link)
+    assert not lost, f"{name}: these links lead nowhere: {lost}"
+
+
+@every_page
+def test_a_page_and_its_pictures_are_light(name):
+    files = {file for file, _ in (target(name, picture) for picture in read(page_file(name)).pictures) if file}
+    weight = sum(file.stat().st_size for file in {page_file(name), *files})
+    assert weight <= PAGE_BYTES, f"{name}: {weight} bytes with its {len(files)} files of pictures"
+
+
+def test_the_contents_list_every_page():
+    index = read(BOOK / "index.html")
+    listed = {target("index", link)[0] for link in index.contents} | {BOOK / "index.html"}
+    assert not [name for name in PAGES if page_file(name) not in listed]
+
+
+def with_element(pattern):
+    """The pages whose HTML matches `pattern`; without any, the first page, on which the test then fails."""
+    written = [name for name in PAGES if page_file(name).is_file()]
+    found = [name for name in written if re.search(pattern, page_file(name).read_text("utf-8"))]
+    return pytest.mark.parametrize("name", found or PAGES[:1])
+
+
+@pytest.mark.parametrize(
+    "pattern", ['type="range"', 'class="[^"]*solution[^"]*dropdown', 'class="math ', "cell_output"]
+)
+def test_what_a_visit_looks_at_is_somewhere_in_the_book(pattern):
+    assert any(re.search(pattern, page_file(name).read_text("utf-8")) for name in PAGES)
+
+
+# ----------------------------------------------------------------------------------------------------------- visits
 
 
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_):
         """Print nothing: pytest shows what went wrong."""
+
+    def end_headers(self):
+        """Let the browser keep what it has fetched."""
+        self.send_header("Cache-Control", "max-age=3600")
+        super().end_headers()
 
 
 @pytest.fixture(scope="module")
@@ -44,61 +137,230 @@ def address():
         server.shutdown()
 
 
+@pytest.fixture(scope="module")
+def troubles():
+    """What went wrong during the present visit."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def screens(browser, address, troubles):
+    """Return a function that gives a screen of a size and a colour scheme.
+
+    It goes from page to page as a reader's does, so that what the pages share is fetched and compiled once.
+    """
+    opened = {}
+
+    def asked(request):
+        if request.url.startswith(WATCHED) and not request.url.startswith((address, BOOK.as_uri())):
+            troubles.append(f"asks for {request.url}")
+
+    def failed(request):
+        if request.failure != "net::ERR_ABORTED":  # the page before was still asking when this one came
+            troubles.append(f"{request.url}: {request.failure}")
+
+    def screen(size, scheme, base):
+        if (size, scheme, base) not in opened:
+            width, height = size
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page = opened[size, scheme, base] = context.new_page()
+            page.on("pageerror", lambda error: error.message == HARMLESS or troubles.append(error.message))
+            page.on("console", lambda said: said.type == "error" and troubles.append(said.text))
+            page.on("request", asked)
+            page.on("websocket", asked)
+            page.on("requestfailed", failed)
+            page.on("response", lambda answer: answer.status < 400 or troubles.append(f"{answer.url}: {answer.status}"))
+        return opened[size, scheme, base]
+
+    yield screen
+    for page in opened.values():
+        page.context.close()
+
+
 @pytest.fixture
-def visit(browser, address):
+def visit(screens, address, troubles):
     """Return a function that opens a page; what goes wrong on it, a request elsewhere included, fails the test."""
-    troubles, contexts = [], []
+    troubles.clear()
 
-    def watch(route):
-        if route.request.url.startswith((address, BOOK.as_uri())):
-            route.continue_()
-        else:
-            troubles.append(f"asks for {route.request.url}")
-            route.abort()
-
-    def opened(name, base=address, query="", **options):
-        contexts.append(browser.new_context(**({"viewport": DESKTOP} | options)))
-        contexts[-1].route(re.compile("^(https?|file|wss?):"), watch)
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: error.message == HARMLESS or troubles.append(error.message))
-        page.on("console", lambda said: said.type == "error" and troubles.append(said.text))
-        page.on("requestfailed", lambda request: troubles.append(f"{request.url}: {request.failure}"))
-        page.on("response", lambda answer: answer.ok or troubles.append(f"{answer.url}: {answer.status}"))
+    def opened(name, size=DESKTOP, scheme="light", base=address, query=""):
+        page = screens(size, scheme, base)
         page.goto(f"{base}/{name}.html{query}")
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
     assert not troubles
 
 
-def source(name):
-    return (BOOK / f"{name}.html").read_text("utf-8")
+@pytest.mark.browser
+@every_page
+def test_on_a_desktop_a_page_shows_all_it_has_and_reads_by_day_and_night(visit, name):
+    page = visit(name)
+    faults = [*heading(page), *width(page, DESKTOP), *sliders(page), *solutions(page)]
+    unfold(page)
+    faults += [*pictures(page), *maths(page), *width(page, DESKTOP), *words(page)]
+    assert not faults, f"{name} on a desktop: {faults}"
 
 
-def with_element(pattern):
-    """The pages whose HTML matches `pattern`; without any, the first page, on which the test then fails."""
-    found = [name for name in PAGES if (BOOK / f"{name}.html").is_file() and re.search(pattern, source(name))]
-    return pytest.mark.parametrize("name", found or PAGES[:1])
+@pytest.mark.browser
+@every_page
+def test_on_a_phone_a_page_fits_and_shows_all_it_has(visit, name):
+    page = visit(name, PHONE)
+    faults = [*heading(page), *width(page, PHONE)]
+    unfold(page)
+    faults += [*pictures(page), *maths(page), *width(page, PHONE)]
+    assert not faults, f"{name} on a phone: {faults}"
+
+
+@pytest.mark.browser
+@with_element('type="range"')
+def test_sliders_move_without_a_server(visit, name):
+    page = visit(name, base=BOOK.as_uri())
+    assert page.locator(".stages-slider").count(), f"{name} has no slider"
+    faults = list(sliders(page))
+    assert not faults, f"{name} as a file: {faults}"
+
+
+@pytest.mark.browser
+def test_the_button_and_the_system_switch_to_dark(visit):
+    page = visit("index", scheme="dark")
+    assert ground(page) < 0.5
+    button, seen = page.locator("button.theme-switch-button").locator("visible=true").first, set()
+    for _ in range(3):
+        button.click()
+        seen.add((page.locator("html").get_attribute("data-theme"), ground(page) > 2.5))
+    assert seen == {("light", True), ("dark", False)}
+
+
+@pytest.mark.browser
+def test_the_search_finds_forgetting(visit):
+    page = visit("search", query="?q=forgetting")
+    expect(page.locator("#search-results li a").first).to_be_visible()
+    assert page.locator("#search-results li").filter(has_text="orgetting").count()
+
+
+# ----------------------------------------------------- what is looked at in a visit: each yields the faults it finds
+
+
+def heading(page):
+    title = page.locator("article h1").first
+    if not title.is_visible():
+        yield "no heading is seen"
+
+
+def width(page, size):
+    wide = page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
+    if wide > size[0]:
+        yield f"{wide} pixels wide on a screen of {size[0]}"
+
+
+def unfold(page):
+    """Open whatever is folded, without a click."""
+    page.evaluate(
+        """() => {
+            for (const folded of document.querySelectorAll('main details')) folded.open = true;
+            for (const button of document.querySelectorAll('main .toggle-button-hidden')) button.click();
+        }"""
+    )
+
+
+def pictures(page):
+    found = page.locator("main img").evaluate_all(
+        """images => Promise.all(images.map(async image => {
+            image.loading = 'eager';
+            const seen = await image.decode().then(() => image.naturalWidth > 0, () => false);
+            return [image.outerHTML.slice(0, 200), seen, (image.alt || '').trim() !== ''];
+        }))"""
+    )
+    for what, seen, described in found:
+        if not seen:
+            yield f"a picture that does not show: {what}"
+        if not described:
+            yield f"a picture without a description: {what}"
+
+
+def maths(page):
+    """Formulas that MathJax, which comes with the book, has not set, or not without an error."""
+    raw = page.evaluate(
+        """async () => {
+            const formulas = [...document.querySelectorAll('main .math')];
+            if (formulas.length && window.MathJax?.startup) await MathJax.startup.promise;
+            const fine = set => set && set.getBoundingClientRect().width > 0 && !set.querySelector('mjx-merror');
+            return formulas.filter(one => !fine(one.querySelector('mjx-container'))).map(one => one.textContent);
+        }"""
+    )
+    yield from (f"a formula that is not set: {text.strip()[:100]}" for text in raw)
+
+
+def sliders(page):
+    """Move every slider through all its positions: each has one picture and one label of its own."""
+    found = page.locator(".stages-slider")
+    ranges = page.locator("main input[type=range]").count()
+    if found.count() != ranges:
+        yield f"{found.count()} sliders, {ranges} ranges"
+    look = """slider => [slider.querySelector('output').innerText,
+                         ...[...slider.querySelectorAll('img')].filter(i => i.checkVisibility()).map(i => i.src)]"""
+    for slider in found.all():
+        control, seen = slider.locator("[type=range]"), []
+        control.focus()
+        page.keyboard.press("Home")
+        for _ in range(int(control.get_attribute("max")) + 1):
+            seen.append(slider.evaluate(look))
+            page.keyboard.press("ArrowRight")
+        labels, frames = ({moment[i] for moment in seen if len(moment) == 2} for i in (0, 1))
+        if not len(labels) == len(frames) == len(seen):
+            name = control.get_attribute("aria-label") or control.get_attribute("id")
+            yield f"the slider {name} has {len(labels)} labels and {len(frames)} pictures at {len(seen)} positions"
+
+
+def solutions(page):
+    """Every folded solution opens with a click."""
+    for number, solution in enumerate(page.locator(".solution.dropdown").all(), 1):
+        body = solution.locator("section, .section").first
+        if body.is_visible():
+            yield f"solution {number} is open from the start"
+        solution.locator("summary, button").first.click()
+        if not body.is_visible():
+            yield f"solution {number} does not open"
+
+
+def words(page):
+    """Words that are hard to read by day or at night, and pictures that the night changes too much."""
+    grounds = {}
+    for theme in ("light", "dark"):
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        grounds[theme] = ground(page)
+        shades = colours(page.locator("main p, main li, main td, main th, main figcaption"))
+        if not shades:
+            yield "no words are seen"
+        for (text, behind), said in shades.items():
+            if (found := contrast(text, behind)) < 4.5:
+                yield f"a contrast of {found:.1f} in the {theme} theme: {said}"
+        looks = page.locator("main .cell_output img").evaluate_all(
+            "images => images.filter(i => i.checkVisibility()).map(i => getComputedStyle(i).filter)"
+        )
+        for look in set(looks):
+            if not re.fullmatch(r"none|brightness\(0?\.[89]\d*\)|brightness\(1\)", look):
+                yield f"a picture's filter in the {theme} theme: {look}"
+    if not grounds["light"] > 2.5 > 0.5 > grounds["dark"]:
+        yield f"grounds of lightness {grounds}, from 0 to 3"
 
 
 def colours(locator):
-    """Return the text colour of each element and the colour behind it, both as triples in [0, 1]; each pair once."""
+    """Return pairs of a text's colour and the colour behind it, triples in [0, 1], each with words that are so."""
     found = locator.evaluate_all(  # at once: asked one by one, the elements of a long page take minutes
-        """elements => elements.map(element => {
-            const found = [getComputedStyle(element).color];
+        """elements => elements.filter(e => e.checkVisibility({visibilityProperty: true})).map(element => {
+            const found = [element.textContent.trim().slice(0, 80), getComputedStyle(element).color];
             for (let box = element; box; box = box.parentElement) found.push(getComputedStyle(box).backgroundColor);
             return found;
         })"""
     )
-    pairs = set()
-    for text, *layers in set(map(tuple, found)):
+    pairs = {}
+    for said, text, *layers in found:
         behind = (1.0, 1.0, 1.0)
         for layer in reversed(layers):
             *shade, alpha = [*rgba(layer), 1.0][:4]
             behind = tuple(alpha * new + (1 - alpha) * old for new, old in zip(shade, behind, strict=True))
-        pairs.add((rgba(text)[:3], behind))
+        pairs.setdefault((rgba(text)[:3], behind), said)
     return pairs
 
 
@@ -108,118 +370,7 @@ def ground(page):
     return sum(behind)
 
 
+@cache
 def rgba(colour):
     red, green, blue, *alpha = map(float, re.findall(r"[\d.]+", colour))
     return (red / 255, green / 255, blue / 255, *alpha)
-
-
-@every_page
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_a_page_loads_fits_and_shows_all_its_pictures(visit, name, viewport):
-    page = visit(name, viewport=viewport)
-    expect(page.locator("article h1").first).to_be_visible()
-    scrolls = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
-    assert page.evaluate(scrolls) <= viewport["width"]
-    for image in page.locator("main img").all():
-        what = image.evaluate("image => image.outerHTML.slice(0, 200)")
-        image.evaluate("async image => { image.loading = 'eager'; await image.decode() }")
-        assert image.evaluate("image => image.naturalWidth") > 0, what
-        assert (image.get_attribute("alt") or "").strip(), what
-
-
-@every_page
-def test_a_page_and_its_pictures_are_light(visit, name):
-    page = visit(name)
-    sources = page.locator("main img").evaluate_all("images => images.map(image => image.src)")
-    files = {BOOK / unquote(urlsplit(url).path).lstrip("/") for url in sources if url.startswith("http")}
-    assert len(source(name).encode()) + sum(file.stat().st_size for file in files) <= PAGE_BYTES
-
-
-@every_page
-def test_text_is_readable_by_day_and_by_night(visit, name):
-    page = visit(name, color_scheme="light")
-    seen = {}
-    for theme in ("light", "dark"):
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-        words = page.locator("main p, main li, main td, main th, main figcaption").locator("visible=true")
-        shades = colours(words)
-        assert shades
-        assert not [pair for pair in shades if contrast(*pair) < 4.5]
-        seen[theme] = ground(page)
-        for image in page.locator("main .cell_output img").locator("visible=true").all():
-            look = image.evaluate("image => getComputedStyle(image).filter")
-            assert re.fullmatch(r"none|brightness\(0?\.[89]\d*\)|brightness\(1\)", look), look
-    assert seen["light"] > 2.5 > 0.5 > seen["dark"]
-
-
-def test_the_button_and_the_system_switch_to_dark(visit):
-    page = visit("index", color_scheme="dark")
-    assert ground(page) < 0.5
-    button, seen = page.locator("button.theme-switch-button").locator("visible=true").first, set()
-    for _ in range(3):
-        button.click()
-        seen.add((page.locator("html").get_attribute("data-theme"), ground(page) > 2.5))
-    assert seen == {("light", True), ("dark", False)}
-
-
-@with_element('type="range"')
-@pytest.mark.parametrize("base", ["server", "file"])
-def test_every_slider_moves_by_keyboard(visit, name, base):
-    page = visit(name, **({"base": BOOK.as_uri()} if base == "file" else {}))
-    sliders = page.locator(".stages-slider")
-    assert 0 < sliders.count() == page.locator("main input[type=range]").count()
-    for slider in sliders.all():
-        control, picture = slider.locator("[type=range]"), slider.locator("img:visible")
-        seen = []
-        control.focus()
-        page.keyboard.press("Home")
-        for _ in range(int(control.get_attribute("max")) + 1):
-            expect(picture).to_have_count(1)
-            seen.append((slider.locator("output").inner_text(), picture.get_attribute("src")))
-            page.keyboard.press("ArrowRight")
-        assert len({label for label, _ in seen}) == len({src for _, src in seen}) == len(seen)
-
-
-@with_element('class="[^"]*solution[^"]*dropdown')
-def test_every_folded_solution_opens(visit, name):
-    page = visit(name)
-    solutions = page.locator(".solution.dropdown").all()
-    assert solutions
-    for solution in solutions:
-        body = solution.locator("section, .section").first
-        expect(body).not_to_be_visible()
-        solution.locator("summary, button").first.click()
-        expect(body).to_be_visible()
-
-
-@with_element('class="math ')
-def test_maths_is_set_without_a_network(visit, name):
-    page = visit(name)
-    expect(page.locator("main mjx-container").first).to_be_visible()
-    expect(page.locator("main mjx-merror")).to_have_count(0)
-    page.wait_for_function("[...document.querySelectorAll('main .math')].every(m => m.querySelector('mjx-container'))")
-
-
-def test_the_search_finds_forgetting(visit):
-    page = visit("search", query="?q=forgetting")
-    expect(page.locator("#search-results li a").first).to_be_visible()
-    assert page.locator("#search-results li").filter(has_text="orgetting").count()
-
-
-@every_page
-def test_every_link_within_the_book_leads_to_its_place(visit, name):
-    page = visit(name)
-    links = page.locator("main a[href]").evaluate_all("links => links.map(link => link.href)")
-    for link in {link for link in links if link.startswith("http://127.0.0.1")}:
-        parts = urlsplit(link)
-        file = BOOK / unquote(parts.path).lstrip("/")
-        assert file.is_file(), link
-        if parts.fragment and file.suffix == ".html":
-            assert f'id="{unquote(parts.fragment)}"' in file.read_text("utf-8"), link
-
-
-def test_the_contents_list_every_page(visit):
-    page = visit("index")
-    links = page.locator("nav.bd-links a[href]").evaluate_all("links => links.map(link => link.href)")
-    listed = {unquote(urlsplit(link).path).lstrip("/").removesuffix(".html") for link in links}
-    assert set(PAGES) <= listed | {"index"}
