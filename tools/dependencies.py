@@ -60,8 +60,12 @@ class Module:
         return ast.parse(without_docstrings(self.text))
 
     @cached_property
+    def nodes(self) -> list[ast.AST]:
+        return list(ast.walk(self.tree))
+
+    @cached_property
     def imports(self) -> list[Import]:
-        return list(imports_of(self.tree, self.package))
+        return list(imports_of(self.nodes, self.package))
 
     @cached_property
     def passed_on(self) -> dict[str, Import]:
@@ -81,7 +85,9 @@ class Module:
     @cached_property
     def constants(self) -> set[str]:
         """The strings of the module, its registries left out."""
-        return set(strings(node for node in self.tree.body if assigned(node) not in self.registries))
+        registered = [node for node in self.tree.body if assigned(node) in self.registries]
+        left_out = {id(inner) for node in registered for inner in ast.walk(node)}
+        return set(strings(node for node in self.nodes if id(node) not in left_out))
 
     @cached_property
     def statements(self) -> list[tuple[str, str]]:
@@ -127,12 +133,13 @@ class Reach:
         cells = json.loads(path.read_text("utf-8"))["cells"]
         self.cells = [parsed("".join(cell["source"])) for cell in cells if counts(cell)]
         self.tree = ast.Module([node for cell in self.cells for node in cell.body], [])
-        self.named = set(strings(self.tree.body))
+        self.nodes = list(ast.walk(self.tree))
+        self.named = set(strings(self.nodes))
         self.constants = set(self.named)
         self.asked: set[tuple[str, str]] = set()  # names that the cells themselves take from a module
         self.visited: set[str] = set()
         self.own = self._of_paper(self.page) if self.page in sources.papers else []
-        for one in imports_of(self.tree, ""):
+        for one in imports_of(self.nodes, ""):
             self._take(one, by_a_cell=True)
         for name in self.own:
             self._visit(name)
@@ -170,7 +177,7 @@ class Reach:
     @cached_property
     def _listed(self) -> set[str]:
         """The names that cells hand to `listing`."""
-        calls = [node for node in ast.walk(self.tree) if isinstance(node, ast.Call)]
+        calls = [node for node in self.nodes if isinstance(node, ast.Call)]
         arguments = [argument for call in calls if last_name(call.func) == "listing" for argument in call.args]
         return {last_name(node) for argument in arguments for node in ast.walk(argument)} - {""}
 
@@ -250,9 +257,8 @@ def parsed(source: str) -> ast.Module:
     return tree
 
 
-def imports_of(tree: ast.Module, package: str) -> Iterator[Import]:
+def imports_of(nodes: list[ast.AST], package: str) -> Iterator[Import]:
     """Yield what some code imports, wherever in it; relative imports start from `package`."""
-    nodes = list(ast.walk(tree))
     used = attributes_of(nodes)
     for node in nodes:
         for alias in node.names if isinstance(node, ast.Import) else ():
@@ -330,10 +336,9 @@ def constant(node: ast.AST | None) -> str:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
-def strings(statements: Iterable[ast.stmt]) -> Iterator[str]:
-    """Yield the string constants of some code."""
-    for statement in statements:
-        yield from filter(None, map(constant, ast.walk(statement)))
+def strings(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield the string constants among the nodes of some code."""
+    return filter(None, map(constant, nodes))
 
 
 def last_name(node: ast.AST) -> str:
@@ -342,6 +347,8 @@ def last_name(node: ast.AST) -> str:
 
 def listed(module: Module, names: set[str]) -> Iterator[str]:
     """Yield the text of the module's functions and classes of these names, as a listing shows it."""
+    if not any(f"def {name}" in module.text or f"class {name}" in module.text for name in names):
+        return
     lines = module.text.splitlines()
     for node in module.whole.body:
         if getattr(node, "name", None) in names:
