@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.papers.continual.common import shapes_r
+from stages.papers.continual.common.streams import shapes_r
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from stages.evidence import tidy_scores
 from stages.papers.continual import coda_prompt as paper
 from stages.papers.continual.coda_prompt import PAPER, Penalised, not_orthogonal, open_stream, prompt_of
-from stages.papers.continual.common import CODA, DEEP, DUAL, FTPP, HEAD, L2PP, MEAN, ONE
+from stages.papers.continual.common.arms import CODA, DEEP, DUAL, FTPP, HEAD, L2PP, MEAN, ONE
 
 FULL = PAPER.profiles["full"]
 TINY = replace(FULL, tasks=2, ways=2, train=4, test=5, steps=4, batch=4)

@@ -4,16 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from stages.papers.continual.common import (
-    EWC,
-    SI,
-    diagonal_fisher,
-    final_average,
-    forgetting,
-    learn,
-    permuted_digits,
-    worst_task,
-)
+from stages.papers.continual.common.metrics import final_average, forgetting, worst_task
+from stages.papers.continual.common.stacked import EWC, SI, diagonal_fisher, learn, permuted_digits
 from stages.training import StackedMLP
 from stages.worlds import digits
 

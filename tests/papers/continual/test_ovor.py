@@ -10,15 +10,8 @@ from torch.nn import functional as F
 from stages.evidence import judge, tidy_scores
 from stages.models import ViT
 from stages.papers.continual import ovor as paper
-from stages.papers.continual.common import (
-    Budget,
-    accuracy_matrix,
-    batches,
-    encode,
-    learn_stream,
-    nearest_mean,
-    shapes_r,
-)
+from stages.papers.continual.common.loop import Budget, batches, encode, learn_stream, nearest_mean
+from stages.papers.continual.common.metrics import accuracy_matrix
 from stages.papers.continual.common.outliers import (
     KEEP,
     NEIGHBOUR,
@@ -31,6 +24,7 @@ from stages.papers.continual.common.outliers import (
     regulariser,
     virtual_outliers,
 )
+from stages.papers.continual.common.streams import shapes_r
 from stages.papers.continual.ovor import (
     AVERAGE,
     CODA,

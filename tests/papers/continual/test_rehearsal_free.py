@@ -13,17 +13,10 @@ from stages import zoo
 from stages.evidence import measured, tidy_scores
 from stages.models import ViT
 from stages.papers.continual import rehearsal_free as paper
-from stages.papers.continual.common import (
-    EWC,
-    Budget,
-    FineTuned,
-    accuracy_matrix,
-    diagonal_fisher,
-    learn_stream,
-    new_head,
-    regularised,
-)
+from stages.papers.continual.common import regularised
 from stages.papers.continual.common.arms import WIDTH
+from stages.papers.continual.common.loop import Budget, FineTuned, learn_stream, new_head
+from stages.papers.continual.common.metrics import accuracy_matrix
 from stages.papers.continual.common.regularised import (
     LOSSES,
     Arm,
@@ -35,6 +28,7 @@ from stages.papers.continual.common.regularised import (
     sampled_fisher,
     softmax_kd,
 )
+from stages.papers.continual.common.stacked import EWC, diagonal_fisher
 from stages.papers.continual.rehearsal_free import PAPER, first_tasks, learn, run, split_digits
 from stages.seeding import rng, torch_rng
 from stages.training import StackedMLP

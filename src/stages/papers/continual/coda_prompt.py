@@ -26,15 +26,7 @@ from torch import Tensor
 from stages import zoo
 from stages.evidence import Claim, Outcome, Paper, divide
 from stages.models import ViT
-from stages.papers.continual import common
-from stages.papers.continual.common import (
-    Budget,
-    CodaPrompt,
-    Encoded,
-    Prompt,
-    Stream,
-    accuracy_matrix,
-)
+from stages.papers.continual.common import loop, metrics, streams
 from stages.papers.continual.common.arms import (
     BLOCKS,
     CODA,
@@ -54,6 +46,10 @@ from stages.papers.continual.common.arms import (
     make_learner,
     make_prompt,
 )
+from stages.papers.continual.common.loop import Budget, Encoded
+from stages.papers.continual.common.metrics import accuracy_matrix
+from stages.papers.continual.common.prompts import CodaPrompt, Prompt
+from stages.papers.continual.common.streams import Stream
 from stages.training import pick_device
 
 # ---------------------------------------------------------- the penalty, as an ablation
@@ -195,7 +191,7 @@ def learn(
     CODA-Prompt for its ablations.
     """
     if method == MEAN:
-        return Result(common.nearest_mean(encoded, stream), 0, 1)
+        return Result(loop.nearest_mean(encoded, stream), 0, 1)
     prompt = (
         None
         if method in (FT, FTPP)
@@ -203,7 +199,7 @@ def learn(
     )
     learner = make_learner(method, vit, stream, encoded, seed, prompt)
     budget = Budget(settings.steps // len(stream), settings.batch)
-    logits = common.learn_stream(
+    logits = loop.learn_stream(
         learner, stream, budget, rate or RATES.get(method, RATES[CODA]), seed
     )
     return Result(logits, learner.trained, learner.passes)
@@ -258,10 +254,10 @@ def open_stream(
     prompt.
     """
     sizes = {"train": settings.train, "test": settings.test}
-    stream = common.shapes_r(
+    stream = streams.shapes_r(
         settings.tasks, settings.ways, seed, dual_shift=dual_shift, **sizes
     )
-    return stream, common.encode(vit, stream, BLOCKS[0])
+    return stream, loop.encode(vit, stream, BLOCKS[0])
 
 
 def in_tasks(method: str, tasks: int) -> str:
@@ -290,23 +286,23 @@ def _score(
     )
     updates = settings.steps // len(stream) * len(stream) * (result.weights > 0)
     scores = {
-        AVERAGE: common.final_average(seen),
-        NEW: common.new_task(own),
+        AVERAGE: metrics.final_average(seen),
+        NEW: metrics.new_task(own),
         WEIGHTS: result.weights,
         PASSES: result.passes,
     }
     scores[PICTURES] = updates * settings.batch
     if len(stream) > 1:
-        wrong = common.mistakes(logits[-1], labels, ways)
+        wrong = metrics.mistakes(logits[-1], labels, ways)
         scores |= {
-            FORGOTTEN: common.forgetting(seen),
-            FELL: common.global_forgetting(then),
-            ALONG: common.average_so_far(seen).mean(),
+            FORGOTTEN: metrics.forgetting(seen),
+            FELL: metrics.global_forgetting(then),
+            ALONG: metrics.average_so_far(seen).mean(),
         }
         scores |= {CROSS: wrong.cross_task, WITHIN: wrong.within_task}
         tasks = range(1, len(stream) + 1)
         outcome.curve(
-            method, "accuracy so far", tasks, common.average_so_far(seen).tolist()
+            method, "accuracy so far", tasks, metrics.average_so_far(seen).tolist()
         )
         outcome.curve(method, "task named, when learnt", tasks, own.diagonal().tolist())
         outcome.curve(method, "task named, at the end", tasks, own[-1].tolist())
@@ -342,7 +338,7 @@ def tune(settings: Settings, seed: int) -> dict[str, dict[tuple[float, float], f
         for rate, scale in tried:
             result = learn(method, vit, stream, encoded, short, seed, size, rate, scale)
             matrix = accuracy_matrix(result.logits, stream.test_labels, stream.ways)
-            found.setdefault(method, {})[rate, scale] = common.final_average(
+            found.setdefault(method, {})[rate, scale] = metrics.final_average(
                 matrix
             ).item()
     return found

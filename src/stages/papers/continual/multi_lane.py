@@ -29,18 +29,9 @@ from torch.nn import functional as F
 from stages import zoo
 from stages.evidence import Claim, Outcome, Paper, divide, in_setting
 from stages.models import Prefix, ViT
-from stages.papers.continual import common
-from stages.papers.continual.common import (
-    CODA,
-    HEAD,
-    ONE,
-    RATES,
-    Budget,
-    Encoded,
-    Learner,
-    learn_stream,
-    shapes_r,
-)
+from stages.papers.continual.common import metrics, prompts
+from stages.papers.continual.common.arms import CODA, HEAD, ONE, RATES, make_learner
+from stages.papers.continual.common.loop import Budget, Encoded, Learner, learn_stream
 from stages.papers.continual.common.multilabel import (
     AXES,
     F1_BEST,
@@ -64,6 +55,7 @@ from stages.papers.continual.common.multilabel import (
     present,
     shapes_ml,
 )
+from stages.papers.continual.common.streams import shapes_r
 from stages.seeding import rng, torch_rng
 from stages.training import pick_device
 
@@ -304,11 +296,13 @@ LANES = {count(s): Lane(summaries=s) for s in (1, 2, 4, 8, 16)} | {
     CARRIED: Lane(tokens="carried"),
 }
 PROMPTS: dict[str, Callable[[int, int, int], nn.Module]] = {  # of tasks, width and seed
-    L2P_: lambda tasks, width, seed: common.L2P(20, 8, 3, (1,), width, 0.2, seed),
-    DUAL_: lambda tasks, width, seed: common.DualPrompt(
+    L2P_: lambda tasks, width, seed: prompts.L2P(20, 8, 3, (1,), width, 0.2, seed),
+    DUAL_: lambda tasks, width, seed: prompts.DualPrompt(
         tasks, 4, 8, (1,), (2, 3), width, 0.2, seed
     ),
-    SHARED: lambda tasks, width, seed: common.OnePrompt({1: 8, 2: 8}, width, 0.2, seed),
+    SHARED: lambda tasks, width, seed: prompts.OnePrompt(
+        {1: 8, 2: 8}, width, 0.2, seed
+    ),
 }
 
 
@@ -515,10 +509,10 @@ def single_label(
                 vit, (stream.ways,) * len(stream), seen, tested, named, seed, lane
             )
         else:
-            arm = common.make_learner(name, vit, stream, encoded, seed)
+            arm = make_learner(name, vit, stream, encoded, seed)
         logits = learn_stream(arm, stream, settings.cil_budget, rate, seed)
-        accuracy = common.accuracy_matrix(logits, stream.test_labels, stream.ways)
-        outcome.score(name, ACCURACY, common.final_average(accuracy))
+        accuracy = metrics.accuracy_matrix(logits, stream.test_labels, stream.ways)
+        outcome.score(name, ACCURACY, metrics.final_average(accuracy))
 
 
 def run(settings: Settings, seed: int) -> Outcome:

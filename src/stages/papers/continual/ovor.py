@@ -28,8 +28,7 @@ from torch.nn import functional as F
 from stages import zoo
 from stages.evidence import Claim, Outcome, Paper, divide
 from stages.models import ViT
-from stages.papers.continual import common
-from stages.papers.continual.common import Budget, Encoded, FineTuned, Prompted, Stream
+from stages.papers.continual.common import loop, metrics, streams
 from stages.papers.continual.common.arms import (
     BLOCKS,
     CODA,
@@ -42,6 +41,7 @@ from stages.papers.continual.common.arms import (
     RATES,
     make_learner,
 )
+from stages.papers.continual.common.loop import Budget, Encoded, FineTuned
 from stages.papers.continual.common.outliers import (
     KEEP,
     apart,
@@ -49,6 +49,8 @@ from stages.papers.continual.common.outliers import (
     regulariser,
     virtual_outliers,
 )
+from stages.papers.continual.common.prompts import Prompted
+from stages.papers.continual.common.streams import Stream
 from stages.seeding import rng, torch_rng
 from stages.training import fit, optimiser, pick_device
 
@@ -125,7 +127,7 @@ def learn_prompts(
     found = []
     for task in range(len(stream)):
         order, rows, own = (
-            common.batches(stream, task, budget, seed),
+            loop.batches(stream, task, budget, seed),
             stream.rows(task),
             stream.own(task),
         )
@@ -398,10 +400,10 @@ class World(NamedTuple):
 def make_world(settings: Settings, seed: int) -> World:
     """Load the base model and draw the stream of a seed."""
     vit = zoo.load("vit_p8").to(pick_device())
-    stream = common.shapes_r(
+    stream = streams.shapes_r(
         settings.tasks, settings.ways, seed, train=settings.train, test=settings.test
     )
-    return World(vit, stream, common.encode(vit, stream, BLOCKS[0]))
+    return World(vit, stream, loop.encode(vit, stream, BLOCKS[0]))
 
 
 def make(
@@ -440,10 +442,10 @@ def run(settings: Settings, seed: int) -> Outcome:
                 replace(budget, steps=budget.steps * len(stream)),
             )
         if method == MEAN:
-            logits = common.nearest_mean(world.encoded, stream)
+            logits = loop.nearest_mean(world.encoded, stream)
         else:
             learner, lr = make(method, world._replace(stream=stream), settings, seed)
-            logits = common.learn_stream(learner, stream, budget, lr, seed)
+            logits = loop.learn_stream(learner, stream, budget, lr, seed)
         judge(outcome, method, logits, world.stream)
         trained = (
             sum(p.numel() for p in getattr(learner, "vit", learner).parameters())
@@ -514,7 +516,7 @@ def prolong(
         settings.budget.steps - len(learnt[0].order),
     )
     orders = [
-        torch.searchsorted(stream.rows(t), common.batches(stream, t, stage, seed))
+        torch.searchsorted(stream.rows(t), loop.batches(stream, t, stage, seed))
         for t in range(len(stream))
     ]
     parts = [
@@ -550,25 +552,25 @@ def judge(
     """Score a method by its test logits after each task, or once after all."""
     sequential, logits = len(logits) > 1, logits.expand(len(stream), -1, -1)
     seen, own = (
-        common.accuracy_matrix(logits, stream.test_labels, stream.ways, among)
+        metrics.accuracy_matrix(logits, stream.test_labels, stream.ways, among)
         for among in ("seen", "own")
     )
-    wrong = common.mistakes(logits[-1], stream.test_labels, stream.ways)
+    wrong = metrics.mistakes(logits[-1], stream.test_labels, stream.ways)
     found = {
-        AVERAGE: common.final_average(seen),
-        NAMED: common.final_average(own),
+        AVERAGE: metrics.final_average(seen),
+        NAMED: metrics.final_average(own),
         CROSS: wrong.cross_task,
         WITHIN: wrong.within_task,
         LATE: wrong.recency,
         APART: apart(logits[-1], stream.test_labels, stream.ways),
     }
     if sequential:
-        found |= {FORGOTTEN: common.forgetting(seen), FIRST: own[-1, 0] - own[0, 0]}
+        found |= {FORGOTTEN: metrics.forgetting(seen), FIRST: own[-1, 0] - own[0, 0]}
         outcome.curve(
             method,
             "accuracy so far",
             range(1, len(stream) + 1),
-            common.average_so_far(seen),
+            metrics.average_so_far(seen),
         )
     for metric, value in found.items():
         outcome.score(method, metric, value)
@@ -586,7 +588,7 @@ def tune(settings: Settings, seed: int) -> dict[str | VOR, float]:
     found = dict(zip(tried, heads.after_tasks(learnt), strict=True))
     for scale in (5.0, 10.0, 20.0):
         learner, lr = make(COSINE, world, replace(settings, cosine=scale), seed)
-        found[f"cosine, {scale:g}"] = common.learn_stream(
+        found[f"cosine, {scale:g}"] = loop.learn_stream(
             learner, world.stream, settings.budget, lr, seed
         )
     for arm, logits in found.items():

@@ -24,17 +24,15 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from stages.evidence import Claim, Outcome, Paper, divide, in_setting
-from stages.papers.continual.common import (
+from stages.papers.continual.common.metrics import final_average, forgetting, worst_task
+from stages.papers.continual.common.stacked import (
     EWC,
     SI,
     History,
     Penalties,
-    final_average,
-    forgetting,
     free,
     learn,
     permuted_digits,
-    worst_task,
 )
 from stages.seeding import rng
 from stages.training import StackedMLP

@@ -30,21 +30,6 @@ from torch import Tensor, nn
 from stages import zoo
 from stages.evidence import Claim, Outcome, Paper, divide, in_setting
 from stages.models import ViT, seeded
-from stages.papers.continual.common import (
-    Budget,
-    Encoded,
-    Stream,
-    accuracy_matrix,
-    average_so_far,
-    encode,
-    final_average,
-    global_forgetting,
-    learn_stream,
-    local_forgetting,
-    nearest_mean,
-    new_task,
-    shapes_r,
-)
 from stages.papers.continual.common.arms import (
     BLOCKS,
     CODA,
@@ -54,7 +39,23 @@ from stages.papers.continual.common.arms import (
     RATES,
     make_learner,
 )
+from stages.papers.continual.common.loop import (
+    Budget,
+    Encoded,
+    encode,
+    learn_stream,
+    nearest_mean,
+)
+from stages.papers.continual.common.metrics import (
+    accuracy_matrix,
+    average_so_far,
+    final_average,
+    global_forgetting,
+    local_forgetting,
+    new_task,
+)
 from stages.papers.continual.common.regularised import Arm, Regularised
+from stages.papers.continual.common.streams import Stream, shapes_r
 from stages.seeding import rng
 from stages.training import cka, pick_device
 from stages.worlds import digits, glyphs

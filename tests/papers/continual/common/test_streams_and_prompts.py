@@ -5,30 +5,34 @@ import torch
 from torch.nn import functional as F
 
 from stages.models import ViT, masked_logits
-from stages.papers.continual.common import (
-    L2P,
+from stages.papers.continual.common.loop import (
     Budget,
-    CodaPrompt,
-    DualPrompt,
     FineTuned,
-    OnePrompt,
-    Prompted,
-    accuracy_matrix,
-    average_so_far,
     batches,
     encode,
-    forgetting,
-    global_forgetting,
-    gram_schmidt,
     learn_stream,
-    local_forgetting,
-    mistakes,
     nearest_mean,
-    new_task,
-    prefixes,
-    shapes_r,
     task_cross_entropy,
 )
+from stages.papers.continual.common.metrics import (
+    accuracy_matrix,
+    average_so_far,
+    forgetting,
+    global_forgetting,
+    local_forgetting,
+    mistakes,
+    new_task,
+)
+from stages.papers.continual.common.prompts import (
+    L2P,
+    CodaPrompt,
+    DualPrompt,
+    OnePrompt,
+    Prompted,
+    gram_schmidt,
+    prefixes,
+)
+from stages.papers.continual.common.streams import shapes_r
 from stages.worlds.shapes import SHAPES, STYLES, TEXTURES
 
 WIDTH, BLOCKS = 16, (1, 2)
