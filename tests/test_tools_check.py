@@ -60,7 +60,7 @@ def record(title, arxiv, year):
             row("C2a", 2.75, -4.93, 10.43, "inconclusive", "A", "C"),
             row("C3", -9.04, -12.0, -6.05, "contradicted"),
         ],
-        "also": [row("C2b", 0.6, -1.2, 2.4, "")],
+        "also": [row("C2b", 0.6, -1.2, 2.4, ""), row("C1b", 1.25, -0.5, 3.0, "")],
     }
 
 
@@ -153,11 +153,12 @@ def test_what_the_record_says_may_be_told(book, page, prose):
         ("It gains 2.5 (−2.1 to 2.9).", "2.5 (−2.1 to 2.9) is no interval of the record"),
         ("It gains 2.5 (2.1 to 2.8) points (**C1**).", "2.5 (2.1 to 2.8) is told of C1"),
         ("C9 gains 7.5 (2.1 to 2.9).", "7.5 (2.1 to 2.9) is told of C9, and the record has no such claim"),
-        ("C1 is **inconclusive**.", "“inconclusive” is told of C1; recorded: C1 reproduced, C1 2.5 (2.09 to 2.9)"),
+        ("C1 is **inconclusive**.", "“inconclusive” is told of C1; recorded: C1 2.5 (2.09 to 2.9) reproduced"),
         ("It fails (contradicted: C2a).", "“contradicted” is told of C2a"),
-        ("C1 and C3 are reproduced.", "“reproduced” is told of C3; recorded: C3 contradicted"),
+        ("C1 and C3 are reproduced.", "“reproduced” is told of C3; recorded: C3 −9.04 (−12 to −6.05) contradicted"),
         ("**C2b** is reproduced.", "“reproduced” is told of C2b, which is only measured and has no verdict"),
         ("C1 is not reproduced.", "“not reproduced” is told of C1"),
+        ("C1 is 1.25 (−0.50 to 3.00).", "1.25 (−0.50 to 3.00) is told of C1; recorded: C1 2.5 (2.09 to 2.9)"),
         ("C7a is reproduced.", "“reproduced” is told of C7a, and the record has no such claim"),
         ("| C1 | contradicted |", "“contradicted” is told of C1"),
         ("```{solution} x\n:class: dropdown\nC1 gains 2.4 (2.1 to 2.9).\n```", "2.4 (2.1 to 2.9) is told of C1"),

@@ -35,8 +35,9 @@ class Evidence:
         self.rows = {row["key"]: row for row in (*record["claims"], *record.get("also", []))}
 
     def of(self, key: str) -> list[dict]:
-        """The rows of a claim, or of all its parts: "C4" is C4a, C4b, ..."""
-        return [row for name, row in self.rows.items() if name == key or re.fullmatch(rf"{key}[a-z]", name)]
+        """The row of a claim; where there is none, those of its parts: "C4" is C4a, C4b, ..."""
+        parts = [row for name, row in self.rows.items() if re.fullmatch(rf"{key}[a-z]", name)]
+        return [self.rows[key]] if key in self.rows else parts
 
     @cached_property
     def scores(self) -> dict[str, dict[str, list[float]]]:
@@ -163,7 +164,7 @@ def of_verdict(match: re.Match, sentence: str, keys: list[re.Match], known: list
             if verdicts == {said}:
                 yield f"“not {said}” is told of {key}, which is {said}"
         elif said not in verdicts:
-            recorded = ", ".join(f"{row['key']} {row['verdict'] or 'has none'}, {shown(row)}" for row in rows)
+            recorded = "; ".join(f"{shown(row)} {row['verdict'] or 'without a verdict'}" for row in rows)
             yield f"“{said}” is told of {key}; recorded: {recorded}"
 
 
