@@ -81,6 +81,7 @@ class Book:
         self.prose = {LEAN: "", OLDER: "", "continual/index": ""}
         self.code = {LEAN: [], OLDER: [], "continual/index": []}
         self.bib = BIB
+        self.cards = dict.fromkeys(self.records, "Better: *reproduced*")
 
     def write(self):
         papers = self.root / "src/stages/papers/continual"
@@ -89,6 +90,8 @@ class Book:
             (papers / "lean" / part).touch()
         (papers / "older.py").touch()
         (self.root / "references.bib").write_text(self.bib)
+        cards = [f":::{{grid-item-card}} A\n:link: chapters/{slug}\n\n{text}\n:::" for slug, text in self.cards.items()]
+        (self.root / "index.md").write_text("\n\n".join(cards))
         slider = new_code_cell("turn()", outputs=[output("text/html", '<input type="range">')])
         for page, prose in self.prose.items():
             path = self.root / f"chapters/{page}.ipynb"
@@ -192,6 +195,14 @@ def test_a_lean_page_is_held_to_the_recorded_level_and_the_claim_it_names(book):
 def test_the_box_tells_what_became_of_the_headline(book, old, new, fault):
     book.box[LEAN] = book.box[LEAN].replace(old, new)
     assert any(fault in found for found in book.faults(told))
+
+
+def test_the_first_page_has_a_card_of_each_paper_that_ends_in_the_verdict_of_the_headline(book):
+    book.cards = {LEAN: "Better: *inconclusive*"}
+    assert book.faults(told) == [
+        f"index.md: the card of {LEAN} says inconclusive; C1 is reproduced",
+        f"index.md: there is no card with `:link: chapters/{OLDER}`",
+    ]
 
 
 def test_other_pages_are_held_to_the_record_of_the_paper_that_a_sentence_names(book):
@@ -360,7 +371,6 @@ def test_a_chapter_names_its_papers_with_the_year_of_the_record(book):
 def test_a_paper_is_a_folder_of_three_modules_or_still_one_module(book):
     root = book.write()
     (root / "_toc.yml").write_text("root: index\nchapters:\n- file: chapters/continual/lean\n")
-    (root / "index.md").touch()
     (root / "src/stages/papers/continual/lean/experiment.py").unlink()
     for slug in (LEAN, OLDER):
         path = root / f"data/evidence/{slug}.json"

@@ -23,6 +23,7 @@ VERDICT = re.compile(r"(?<![\w])(reproduced|inconclusive|contradicted)(?!\w)", r
 IN_BRACKETS = re.compile(r"(?:\s[\w%]+){0,3}\s?\(\W*(C[1-9][a-z]?)(?![\w+-])")
 NOT_SAID = re.compile(r"(?:\bto be|\bwould be|\bwould have been|\bcould be|\bcannot be|\bif)\W*$", re.IGNORECASE)
 DENIED = re.compile(r"\bnot\W*$", re.IGNORECASE)
+CARD = re.compile(r"\{grid-item-card\}.*?^:link: chapters/(?P<slug>[\w/]+)$(?P<text>.*?)^:::", re.DOTALL | re.MULTILINE)
 JOINED = re.compile(r"[\s,*()]*(?:and|or|,)?[\s,*()]*")
 AS_BEFORE = 0.95  # the level of all intervals on older pages
 
@@ -77,9 +78,11 @@ def interval(effects: np.ndarray) -> dict:
 def told(root: Path) -> Iterator[str]:
     """The faults of all pages."""
     evidence = {}
-    for path in (root / "data/evidence").glob("[!.]*/[!.]*.json"):
+    for path in sorted((root / "data/evidence").glob("[!.]*/[!.]*.json")):
         slug = path.relative_to(root / "data/evidence").with_suffix("").as_posix()
         evidence[slug] = Evidence(json.loads(path.read_text("utf-8")))
+    first_page = (root / "index.md").read_text("utf-8")
+    yield from (f"index.md: {fault}" for fault in of_cards(first_page, evidence))
     for page in pages(root):
         own = evidence.get(page.name)
         for paragraph in paragraphs(page.markdown, page.name):
@@ -87,6 +90,17 @@ def told(root: Path) -> Iterator[str]:
                 yield f"chapters/{page.name}.ipynb: {fault}"
         if own:
             yield from (f"chapters/{page.name}.ipynb: {fault}" for fault in of_box(page, own, is_lean(root, page.name)))
+
+
+def of_cards(first_page: str, evidence: dict[str, Evidence]) -> Iterator[str]:
+    """The first page has a card for each recorded paper, which ends in the verdict of C1."""
+    cards = {match["slug"]: match["text"] for match in CARD.finditer(first_page)}
+    for slug, own in evidence.items():
+        verdict = own.rows["C1"]["verdict"]
+        if slug not in cards:
+            yield f"there is no card with `:link: chapters/{slug}`"
+        elif (said := VERDICT.findall(cards[slug])) != [verdict]:
+            yield f"the card of {slug} says {' and '.join(said) or 'no verdict'}; C1 is {verdict}"
 
 
 def of_box(page: Page, own: Evidence, lean: bool) -> Iterator[str]:
