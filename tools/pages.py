@@ -147,7 +147,8 @@ def words(text: str) -> list[str]:
 
 def numbers(text: str) -> list[str]:
     """The words that are numbers: "5", "−0.3", "40,000", "97%"."""
-    return [word for word in words(text) if re.fullmatch(rf"\W*{NUMBER}\W*", word)]
+    found = (re.fullmatch(rf"[^\w−+–-]*({NUMBER})\W*", word) for word in words(text))
+    return [match[1] for match in found if match]
 
 
 def value(number: str) -> tuple[float, int]:
