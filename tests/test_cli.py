@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from stages import cli, papers
+from stages import catalogue, cli, papers
 from stages.evidence import load_record
 
 TOYS = Path(__file__).parent / "evidence"
 REAL = "continual/power_law_rehearsal"
 COMMAND = """
 import toy_paper
-from stages import cli, papers
-papers.slugs = lambda: ["toys/coin"]
+from stages import catalogue, cli, papers
+catalogue.slugs = lambda: ["toys/coin"]
 papers.load = lambda slug: toy_paper.PAPER
 if __name__ == "__main__":
     cli.main()
@@ -36,10 +36,12 @@ def toy(monkeypatch, tmp_path):
     coin = importlib.import_module("toy_paper").PAPER
     book = {"toys/coin": coin, "toys/dice": replace(coin, slug="toys/dice", title="Another toy")}
     real = papers.load
-    monkeypatch.setattr(papers, "slugs", lambda: sorted(book))
+    for module in (catalogue, papers):
+        monkeypatch.setattr(module, "slugs", lambda: sorted(book))
     monkeypatch.setattr(papers, "load", lambda slug: book.get(slug) or real(slug))
     (tmp_path / "data/evidence").mkdir(parents=True)
-    monkeypatch.setattr("stages.evidence.records.data_dir", lambda: tmp_path / "data")
+    for module in ("evidence.records", "catalogue", "paths"):
+        monkeypatch.setattr(f"stages.{module}.data_dir", lambda: tmp_path / "data")
     return coin
 
 
@@ -79,13 +81,13 @@ def test_json_is_one_document(toy, stages):
     coin, dice = json.loads(out)
     assert set(coin) == {"slug", "profile", "seeds", "claims", "seconds", "record"}
     assert (coin["slug"], coin["seeds"], coin["record"]) == ("toys/coin", list(range(10)), "here/toys/coin.json")
-    assert {"key", "verdict", "effect", "low", "high", "p"} <= set(dice["claims"][0])
+    assert {"key", "verdict", "effect", "low", "high", "level"} <= set(dice["claims"][0])
     assert load_record(dice["record"]).claims == dice["claims"]
 
 
-def test_the_quick_profile_has_five_seeds(toy, stages):
+def test_the_quick_profile_has_three_seeds(toy, stages):
     _, out, _ = stages("run", "toys/coin", "--json")
-    assert json.loads(out)[0]["seeds"] == [0, 1, 2, 3, 4]
+    assert json.loads(out)[0]["seeds"] == [0, 1, 2]
 
 
 def test_a_second_run_goes_on(toy, stages):
@@ -105,7 +107,7 @@ def test_a_broken_paper_does_not_keep_the_next_from_running(toy, stages, monkeyp
     status, out, err = stages("run", "toys/*", "--json")
     assert status == 1
     assert [done["slug"] for done in json.loads(out)] == ["toys/dice"]
-    assert err.startswith("error: toys/coin, seed 0: ZeroDivisionError")
+    assert err.startswith("error: toys/coin: its probe failed, so nothing was computed: ZeroDivisionError")
     assert err.count("\n") == 1
 
 
@@ -133,7 +135,7 @@ def test_seeds_are_a_count_a_range_or_a_list(text, seeds):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run", "toys/coin", "--profile", "ful"], "toys/coin has no profile 'ful'; it has quick, full"),
+        (["run", "toys/coin", "--profile", "ful"], "toys/coin has no profile 'ful'; it has probe, quick, full"),
         (["run", "zoo/*"], "no paper matches 'zoo/*'; `stages list` shows all 2"),
         (["run", "toys/cone"], "no paper 'toys/cone'; did you mean toys/coin?"),
         (["run", "toys/coin", "--seeds", "0"], "there are no seeds"),
@@ -211,21 +213,39 @@ def test_list_and_scoreboard_show_the_book(toy, stages):
     status, out, err = stages("list")
     assert (status, err) == (0, "")
     coin, dice = out.splitlines()
-    assert coin.split() == ["toys/coin", "2024", "3", "claims", "recorded", "A", "toy"]
+    assert coin.split() == ["toys/coin", "2024", "3", "claims", "A", "toy"]
     assert "no record" in dice
     assert json.loads(stages("list", "--json")[1])[1] == {
         "slug": "toys/dice",
-        "title": "Another toy",
-        "year": 2024,
-        "claims": 3,
         "recorded": False,
+        "title": None,
+        "year": None,
+        "claims": None,
     }
     status, out, err = stages("scoreboard")
     assert (status, err) == (0, "")
     assert out.startswith("toys/coin · A toy · 10 seeds\n")
-    assert out.endswith("1 papers, 3 claims: 2 reproduced, 0 inconclusive, 1 contradicted\n")
+    assert out.splitlines()[-3:] == [
+        "2 claims of the papers: 2 reproduced, 0 inconclusive, 0 contradicted",
+        "1 claims of the book's own: 0 reproduced, 0 inconclusive, 1 contradicted",
+        "by luck, if no claim were true: at most 0.0 reproduced",
+    ]
     (paper,) = json.loads(stages("scoreboard", "--json")[1])
     assert [claim["verdict"] for claim in paper["claims"]] == ["reproduced", "reproduced", "contradicted"]
+
+
+def test_a_record_is_renewed_while_its_probe_holds(toy, stages):
+    stages("run", "toys/coin", "--profile", "full", "--out", "data/evidence")
+    record = Path("data/evidence/toys/coin.json")
+    before = record.read_text()
+    assert stages("restamp", "toys/coin") == (0, "toys/coin: the probe holds; the record is renewed\n", "")
+    assert record.read_text() == before
+    facts = json.loads(before)
+    facts["probe"][0]["value"] += 1
+    record.write_text(json.dumps(facts))
+    status, out, err = stages("restamp", "toys/coin")
+    assert (status, out) == (1, "")
+    assert "the probe moved" in err
 
 
 def test_a_corrupt_record_of_the_book_is_named_and_left_alone(toy, stages):
@@ -326,11 +346,11 @@ def test_the_real_book_is_listed():
     assert REAL in [row["slug"] for row in json.loads(done.stdout)]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"], ["zoo", "--help"]])
-def test_help_is_quick_and_loads_nothing_that_computes(arguments):
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"], ["zoo", "--help"], ["list"], ["scoreboard"]])
+def test_help_and_lists_are_quick_and_load_nothing_that_computes(arguments):
     code = "import sys; sys.argv[0] = 'stages'\nfrom stages import cli\ntry:\n cli.main()\nfinally:\n"
     code += " print(sorted({'torch', 'pandas', 'scipy', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Usage: stages" in done.stdout
+    assert REAL in done.stdout if arguments in (["list"], ["scoreboard"]) else "Usage: stages" in done.stdout
     assert done.stdout.endswith("[]\n")

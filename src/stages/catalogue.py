@@ -41,14 +41,27 @@ def record_file(slug: str) -> Path:
     return data_dir() / "evidence" / f"{slug}.json"
 
 
+class BrokenRecord(Exception):
+    """A record is no JSON; the message says how to make it anew."""
+
+
 def recorded_facts() -> dict[str, dict]:
     """Read the book's records as plain values, by slug in alphabetical order.
 
-    They are not checked; `stages.evidence.recorded` does that.
+    Their content is not checked; `stages.evidence.recorded` does that.
+
+    Raises:
+        BrokenRecord: a file is not JSON.
     """
     files = {slug: record_file(slug) for slug in slugs()}
-    return {
-        slug: json.loads(path.read_text(encoding="utf-8"))
-        for slug, path in files.items()
-        if path.is_file()
-    }
+    return {slug: _read(slug, file) for slug, file in files.items() if file.is_file()}
+
+
+def _read(slug: str, file: Path) -> dict:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BrokenRecord(
+            f"the record {file} cannot be read: {error}; `stages run {slug} --profile"
+            " full --out data/evidence` makes it anew"
+        ) from None

@@ -417,11 +417,15 @@ def _expected(error: Exception) -> bool:
     """Tell whether an error is one that a user can meet; any other is a defect of ours
     and keeps its traceback.
     """
+    from stages.catalogue import BrokenRecord
+
+    if isinstance(error, BrokenRecord | FileNotFoundError):
+        return True
+
     from stages.evidence import RecordError, RestampError, SweepError
     from stages.zoo import ZooError
 
-    expected = RecordError | RestampError | SweepError | ZooError | FileNotFoundError
-    return isinstance(error, expected)
+    return isinstance(error, RecordError | RestampError | SweepError | ZooError)
 
 
 def _fail(text: str, status: int) -> None:
