@@ -153,7 +153,7 @@ def verdict(claim: Claim, low: float, high: float) -> str:
     least, most = claim.bounds
     if low > least and high < most:
         return REPRODUCED
-    wrong = min(least, 0.0)  # the side that refutes: below zero, or below the margin
+    wrong = min(least, 0.0)  # below this line lies what refutes the claim
     if high < wrong or low > most:
         return CONTRADICTED
     return INCONCLUSIVE
