@@ -12,7 +12,7 @@ RECIPES: dict[str, str | Recipe] = {
     "glyph_conv4": "stages.zoo.pictures:GLYPH_CONV4",
     "icl_linear": "stages.zoo.in_context:RECIPE",
     "icl_gpt": "stages.zoo.in_context_tasks:RECIPE",
-    "chain_thinkers": "stages.zoo.chain_thinkers:RECIPE",
+    "chain_thinkers": "stages.papers.mechanisms.sim_cot.recipe:RECIPE",
 }
 
 

@@ -1,30 +1,51 @@
-"""Small transformers that solve word problems by thinking in vectors, and the code that
-trains them.
-
-All start from a model of written steps, which Coconut's curriculum takes through its
-first stages; from there on some have a decoder that must write each step from its
-thought, as in "SIM-CoT: Supervised Implicit Chain-of-Thought" (Wei et al. 2026). The
-paper `mechanisms/sim_cot` trains its networks here too, with arms of its own.
+"""How networks that think are trained: written steps first, Coconut's first stages,
+and then each arm on its own.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import perf_counter
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from jaxtyping import Int
+from torch import Generator, Tensor
 
 from stages.models import GPT, seeded
-from stages.progress import bar
+from stages.papers.mechanisms.sim_cot.method import (
+    SimCoT,
+    StepDecoder,
+    Thinker,
+    step_loss,
+)
+from stages.papers.mechanisms.sim_cot.problems import Problems
+from stages.papers.mechanisms.sim_cot.variants import Written
 from stages.seeding import rng, torch_rng
 from stages.training import cosine, fit, optimiser, pick_device
 from stages.worlds import chains
 from stages.worlds.vocabulary import PAD, Vocabulary
-from stages.zoo.recipe import Recipe
-from stages.zoo.thoughts import Arm, Decoder, Problems, Thinker, decode
 
-COT, COCONUT, SIM, STOP = "explicit CoT", "Coconut", "SIM-CoT", "SIM-CoT, stop-gradient"
-SHIPPED = {COCONUT: Arm(), SIM: Arm(step=1.0), STOP: Arm(step=1.0, stop=True)}
+MARKS = ("<thought>", "</thought>", "<pause>")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the ways to train a network.
+
+    Attributes:
+        kind: what it is, with what it learns from.
+        thoughts: K.
+        staged: whether it goes on from Coconut's first stages, or from written steps.
+        longer: whether it gets as many updates as take the time of SIM-CoT's.
+    """
+
+    kind: type[Thinker] = Thinker
+    thoughts: int = 4
+    staged: bool = True
+    longer: bool = False
+
+    def make(self, how: "Training", model: GPT) -> Thinker:
+        """Make its network from what it starts from."""
+        return self.kind(model, how.words, how.steps[1], self.thoughts)
 
 
 @dataclass(frozen=True)
@@ -69,9 +90,8 @@ class Training:
             "modulus": self.modulus,
             "largest": self.largest,
         }
-        return chains.sample(
-            n, seed, plain=True, stream=("sim-cot", name), **{**usual, **options}
-        )
+        options = usual | options
+        return chains.sample(n, seed, plain=True, stream=("sim-cot", name), **options)
 
     @property
     def words(self) -> Vocabulary:
@@ -85,6 +105,9 @@ class Training:
         """
         most = self.steps[1] + 1
         return chains.WIDTH * (most + 3) + 7 * most + self.room + 6
+
+
+TRAINING = Training()
 
 
 def batches(
@@ -101,10 +124,9 @@ def batches(
     Problems of 2 to 4 steps in one batch would spend a quarter of the time on pads.
     More updates only add to the end.
     """
-    length, rows = (
-        (problems.question != PAD).sum(1) + problems.steps.shape[2] * problems.count,
-        [],
-    )
+    length = (problems.question != PAD).sum(1)
+    length = length + problems.steps.shape[2] * problems.count
+    rows = []
     for g in range(-(-updates // group)):
         chance = rng(seed, "sim-cot", "batches", *names, g)
         some = torch.from_numpy(chance.integers(len(problems), size=group * batch))
@@ -139,17 +161,11 @@ def train(
             i: int,
             stage: int = stage,
             order: Tensor = order,
-            chance: torch.Generator = chance,
+            chance: Generator = chance,
         ) -> Tensor:
             return thinker.loss(pool.take(order[i]), stage, chance)
 
         fit(loss, updates, adam, schedule=cosine(updates, updates // 20, 0.1))
-
-
-def make_thinker(how: Training, model: GPT, arm: Arm, seed: int) -> Thinker:
-    """Make the model of an arm from what it starts from."""
-    with seeded(seed, "sim-cot", "thinker"):
-        return Thinker(model, arm, how.words, how.steps[1]).to(pick_device())
 
 
 def make_gpt(how: Training) -> GPT:
@@ -157,18 +173,24 @@ def make_gpt(how: Training) -> GPT:
     return GPT(len(how.words), how.width, how.depth, how.heads, how.length)
 
 
+def make_thinker(how: Training, model: GPT, arm: Arm, seed: int) -> Thinker:
+    """Make the network of an arm from what it starts from."""
+    with seeded(seed, "sim-cot", "thinker"):
+        return arm.make(how, model).to(pick_device())
+
+
 def learn_steps(how: Training, pool: Problems, seed: int) -> GPT:
     """Train a new model on written steps; the marks it has not met start as "<", as
     released for Coconut.
     """
     with seeded(seed, "sim-cot", "model"):
-        thinker = make_thinker(how, make_gpt(how), Arm("steps", how.steps[1]), seed)
+        model = make_gpt(how)
+    thinker = make_thinker(how, model, Arm(Written, how.steps[1]), seed)
     train(thinker, pool, how, seed, "steps", {0: how.written}, how.rate)
-    marks = [how.words.number[mark] for mark in ("<thought>", "</thought>", "<pause>")]
+    weight = thinker.model.embedding.weight
     with torch.no_grad():
-        thinker.model.embedding.weight[marks] = thinker.model.embedding.weight[
-            how.words.number["<"]
-        ].clone()
+        for mark in MARKS:
+            weight[how.words.number[mark]] = weight[how.words.number["<"]]
     return thinker.model
 
 
@@ -179,15 +201,8 @@ def learn_first_thoughts(
     step is thought.
     """
     thinker = make_thinker(how, model, Arm(thoughts=thoughts), seed)
-    train(
-        thinker,
-        pool,
-        how,
-        seed,
-        "curriculum",
-        dict(enumerate(how.curriculum, 1)),
-        how.later,
-    )
+    stages = dict(enumerate(how.curriculum, 1))
+    train(thinker, pool, how, seed, "curriculum", stages, how.later)
     return thinker.model
 
 
@@ -205,15 +220,13 @@ def learn_on(
     An arm that no curriculum precedes is in the last stage from the start, and gets the
     curriculum's updates on top.
     """
-    thinker, updates = (
-        make_thinker(how, model, arm, seed),
-        how.further if updates is None else updates,
-    )
+    thinker = make_thinker(how, model, arm, seed)
+    if updates is None:
+        updates = how.further
     stages = {}
-    if arm.curriculum:
-        stages = dict.fromkeys(
-            range(len(how.curriculum) + 1, thinker.last), how.between
-        )
+    if arm.staged:
+        first = len(how.curriculum) + 1
+        stages = dict.fromkeys(range(first, thinker.last), how.between)
     else:
         updates += sum(how.curriculum)
     stages[thinker.last] = updates - sum(stages.values())
@@ -221,83 +234,39 @@ def learn_on(
     return thinker
 
 
-def accuracy(answers: Int[Tensor, " n"], problems: Problems) -> float:
-    """Return in % how often answers, as a `Thinker` gives them, are right."""
-    return 100 * (answers == problems.answer[:, 1]).double().mean().item()
-
-
-def decoded(
-    decoder: Decoder,
-    thinker: Thinker,
-    problems: Problems,
-    thoughts: Float[Tensor, "n thoughts width"],
-) -> Bool[Tensor, "n slots"]:
-    """Return which steps a decoder writes exactly as they should be, from what it is
-    given as a model's thoughts.
+def learn_blind(
+    how: Training, pool: Problems, thinker: SimCoT, seed: int, updates: int
+) -> StepDecoder:
+    """Train a decoder that is given zeros in the thoughts' place: what it can do it
+    knows of steps in general.
     """
-    truth = problems.slots(thinker.slots)
-    made = decode(
-        decoder, thoughts, thinker.slots, truth.shape[2], thinker.words["<end>"]
-    )
-    return (made == truth).all(2)
+    decoder = StepDecoder(thinker.model).requires_grad_()
+    shared = decoder.model.embedding.weight
+    own = [weight for weight in decoder.parameters() if weight is not shared]
+    order = batches(pool, updates, how.batch, seed, "blind")
+
+    def loss(i: int) -> Tensor:
+        slot = i % thinker.slots
+        targets = pool.take(order[i]).slots(thinker.slots)[:, slot : slot + 1]
+        nothing = shared.new_zeros(len(targets), thinker.per_slot, shared.shape[1])
+        return step_loss(decoder, nothing, targets)
+
+    fit(loss, updates, optimiser(own, "adamw", how.later, weight_decay=0.01))
+    return decoder
 
 
-def build(how: Training) -> nn.ModuleDict:
-    """Make the networks of the zoo: for each seed, which is their key, the model of
-    written steps and one of each arm that is shipped.
+def time_updates(how: Training, thoughts: int, seed: int, updates: int = 20) -> float:
+    """Measure how many updates of Coconut take as long as one of SIM-CoT, from
+    untrained models in the last stage.
     """
-    networks = nn.ModuleDict()
-    for seed in range(how.seeds):
-        arms = {COT: Arm("steps")} | SHIPPED
-        group = {
-            name: Thinker(make_gpt(how), arm, how.words, how.steps[1])
-            for name, arm in arms.items()
-        }
-        networks[str(seed)] = nn.ModuleDict(group)
-    return networks
-
-
-def fit_all(networks: nn.ModuleDict, how: Training, seed: int) -> None:
-    """Train all networks, one after another."""
-    for key, group in bar(networks.items(), desc="seeds"):
-        own = seed + int(key)
-        pool = Problems.of(how.draw(own, "train", how.pool))
-        written = learn_steps(how, pool, own)
-        group[COT].model.load_state_dict(written.state_dict())
-        start = learn_first_thoughts(how, pool, written, Arm().thoughts, own)
-        for name, arm in SHIPPED.items():
-            group[name].load_state_dict(
-                learn_on(how, pool, start, arm, own).state_dict()
-            )
-
-
-def measure(networks: nn.ModuleDict, how: Training, seed: int) -> dict[str, float]:
-    """Measure in % how often answers are right, and the steps that are decoded from
-    thoughts; mean over networks.
-    """
-    problems, found = Problems.of(how.draw(seed, "zoo", 500)), {}
-    for group in networks.values():
-        for name, thinker in group.items():
-            answers, _, thoughts = thinker.solve(problems)
-            found.setdefault(f"{name}: accuracy", []).append(
-                accuracy(answers, problems)
-            )
-            if thinker.reader is not None:
-                right = decoded(thinker.reader, thinker, problems, thoughts)
-                found.setdefault(f"{name}: decoded steps", []).append(
-                    100 * right.double().mean().item()
-                )
-    return {name: sum(values) / len(values) for name, values in found.items()}
-
-
-TRAINING = Training()
-RECIPE = Recipe(
-    "chain_thinkers",
-    "transformers of 2 blocks and width 64 that solve word problems in written steps,"
-    " or in vectors; three of each",
-    "30,000 word problems of 2 to 4 sums modulo 5, told in sentences of five words",
-    TRAINING,
-    build,
-    fit_all,
-    measure,
-)
+    how = replace(how, written=0)
+    pool = Problems.of(how.draw(seed, "train", how.pool))
+    base = learn_steps(how, pool, seed)
+    seconds = []
+    for kind in (Thinker, SimCoT):
+        thinker = make_thinker(how, base, Arm(kind, thoughts), seed)
+        for n in (3, updates):  # the first to warm up
+            start = perf_counter()
+            train(thinker, pool, how, seed, "further", {thinker.last: n}, how.later)
+        seconds.append(perf_counter() - start)
+    return seconds[1] / seconds[0]
