@@ -12,7 +12,7 @@ from pathlib import Path
 
 import filelock
 
-from stages.evidence.probe import moved
+from stages.evidence.probe import in_short, moved
 from stages.evidence.records import (
     Record,
     RecordError,
@@ -93,7 +93,16 @@ class Store:
             aside = _set_aside(self.record, f"{self.record.name}.corrupt")
             say(f"{error}. It was moved to {aside}, and this run makes a new one")
             return None
-        return old if self._is_ours(vars(old)) else None
+        if not self._has_our_settings(vars(old)):
+            return None
+        if lines := moved(old.probe, self.probe):
+            say(
+                f"{self.record} is of other code: {in_short(lines)}. All is computed"
+                " anew; if only the profile probe changed, stop this run and use"
+                f" `stages restamp {old.paper} --new-probe`"
+            )
+            return None
+        return old
 
     def kept(self, seeds: Iterable[int]) -> dict[int, dict]:
         """Read what earlier runs left of these seeds; a file that is no result is set
@@ -154,8 +163,11 @@ class Store:
                 self._result(seed).unlink(missing_ok=True)
 
     def _is_ours(self, found: dict) -> bool:
-        same = all(found[name] == self.identity[name] for name in self.identity)
-        return same and not moved(found["probe"], self.probe)
+        ours = self._has_our_settings(found)
+        return ours and not moved(found["probe"], self.probe)
+
+    def _has_our_settings(self, found: dict) -> bool:
+        return all(found[name] == value for name, value in self.identity.items())
 
     def _result(self, seed: int) -> Path:
         return self.results / f"seed-{seed}.json"
