@@ -40,7 +40,7 @@ PAGES = {
     "continual/index": ["from stages.evidence import recorded\nfrom stages.papers import load, slugs"],
     "scoreboard": ["from stages.evidence import all_records"],
     "models": ["from stages import zoo", "list(zoo.RECIPES)"],
-    "plain": ["x = {'a': 1}\nf'{x[\"a\"]:.{1}f} is {x!r}'"],
+    "plain": ["'third'\nx = {'a': 1}\nf'{x[\"a\"]:.{1}f} is {x!r}'"],
 }
 
 
@@ -161,7 +161,12 @@ def test_a_base_model_makes_stale_who_names_it(book, changed):
     assert changed() == {"models"}
     edit(book, "src/stages/zoo/large.py", "64", "65")
     assert changed() == {"models"}
-    edit(book, "src/stages/papers/continual/this/method.py", "def train", "BASE = 'large'\n\n\ndef train")
+    edit(
+        book,
+        "src/stages/papers/continual/this/method.py",
+        "def train",
+        "from stages import zoo\n\nBASE = zoo.load('large')\n\n\ndef train",
+    )
     changed()
     edit(book, "data/zoo/large.json", "1", "2")
     assert changed() == {"continual/this", "continual/index", "models"}, "a paper's module names it"

@@ -138,6 +138,7 @@ class Reach:
         self.constants = set(self.named)
         self.asked: set[tuple[str, str]] = set()  # names that the cells themselves take from a module
         self.visited: set[str] = set()
+        self.models: set[str] = set()  # the names in use of all registries
         self.own = self._of_paper(self.page) if self.page in sources.papers else []
         for one in imports_of(self.nodes, ""):
             self._take(one, by_a_cell=True)
@@ -158,7 +159,7 @@ class Reach:
             yield f"{name}, listed", "\n".join(listed(module, self._listed)).encode()
         for name in self.own:
             yield name, self.modules[name].text.encode()
-        for name in self.constants & set(self.sources.cards):
+        for name in self.models & set(self.sources.cards):
             yield f"card {name}", self.sources.cards[name].read_bytes()
         for name in self.constants & set(self.sources.others):
             yield f"file {name}", self.sources.others[name].read_bytes()
@@ -228,7 +229,7 @@ class Reach:
                 for entries in module.registries.values():
                     for key in used & set(entries):
                         self._want(entries[key], {WHOLE})
-                self.constants |= used
+                self.models |= used
 
     def _used(self, module: Module) -> set[str]:
         """The names in use of a module's registries: those that code names, or all if a cell takes the registry."""
