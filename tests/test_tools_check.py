@@ -307,13 +307,17 @@ def test_older_cells_are_counted_in_statements(book):
 
 
 def test_prose_is_cut_into_sentences_and_words():
-    (text,) = paragraphs("**It** is so\n(see `a b`, $x y$ and {cite:p}`a,b`). Is *that* it? Yes, by 2.9 (1.0 to 4.8).")
+    prose = (
+        "**It** is so\n(see `a b`, $x y$ and {cite:p}`a,b`). {cite:t}`a` say so. Is *that* it? Yes, 2.9 (1.0 to 4.8)."
+    )
+    (text,) = paragraphs(f"<!-- not\nread -->{prose}")
     assert list(sentences(text)) == [
-        "**It** is so (see code, formula and citation).",
+        "**It** is so (see Code, Formula and Citation).",
+        "Citation say so.",
         "Is *that* it?",
-        "Yes, by 2.9 (1.0 to 4.8).",
+        "Yes, 2.9 (1.0 to 4.8).",
     ]
-    assert len(words(text)) == 14
+    assert len(words(text)) == 16
     assert numbers("Of 40,000 at 97 % and −0.3, C1, 2x.") == ["40,000", "97", "−0.3"]
 
 

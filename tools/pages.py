@@ -94,13 +94,14 @@ def paragraphs(markdown: str, place: str = "") -> Iterator[str]:
     """Yield the prose of Markdown, a paragraph, list item or row of a table a line.
 
     The line of metadata, code, options and comments are left out; a formula, a citation or a piece of code is one
-    word. A link to a notebook leaves its page's name in ⟦⟧ behind, seen from the page `place`.
+    word, with a capital, since a sentence may begin with it. A link to a notebook leaves its page's name in ⟦⟧ behind,
+    seen from the page `place`.
     """
-    text = re.sub(r"^.*<!-- badges -->.*$|<!--.*?-->", "", markdown, flags=re.MULTILINE)
+    text = re.sub(r"^.*<!-- badges -->.*$|(?s:<!--.*?-->)", "", markdown, flags=re.MULTILINE)
     for _ in range(3):  # fences inside fences
         text = FENCED.sub(lambda match: f"\n\n{match['body']}\n\n" if match["kind"].startswith("{") else "\n\n", text)
-    text = re.sub(r"`[^`]*`", "code", ROLE.sub("citation", OPTION.sub("", text)))
-    text = LATEX.sub(lambda match: " formula " if match[0].startswith("$$") else "formula", text)
+    text = re.sub(r"`[^`]*`", "Code", ROLE.sub("Citation", OPTION.sub("", text)))
+    text = LATEX.sub(lambda match: " Formula " if match[0].startswith("$$") else "Formula", text)
     text = LINK.sub(lambda match: linked(match, place), text)
     for block in re.split(r"\n\s*\n", text):
         lines = [line.strip() for line in block.splitlines()]
