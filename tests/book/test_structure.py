@@ -116,7 +116,8 @@ def test_no_output_is_a_value_that_nobody_meant_to_show(entry):
 def test_it_ran_within_its_time(entry):
     seconds = 0.0
     for cell in read(entry).code:
-        times = cell["metadata"]["execution"]
+        times = cell["metadata"].get("execution")
+        assert times, "run it with: make notebooks"
         start, end = (datetime.fromisoformat(times[key]) for key in ("iopub.execute_input", "shell.execute_reply"))
         seconds += (end - start).total_seconds()
     assert seconds <= (SECONDS if lean(entry) else OLDER_SECONDS)
