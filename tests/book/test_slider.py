@@ -79,12 +79,12 @@ def test_the_keyboard_moves_the_picture_and_says_so(visit):
 
 
 def test_a_finger_moves_the_picture_on_a_phone(visit):
-    page = visit(viewport={"width": 380, "height": 780}, has_touch=True, is_mobile=True)
+    page = visit(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     box = page.get_by_role("slider", name="Share").first.bounding_box()
     assert box["height"] >= 32
     page.touchscreen.tap(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
     assert (picture(page), label(page)) == ("a black page", "all")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 380
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_the_switch_changes_the_series_and_keeps_the_position(visit):
