@@ -1,22 +1,27 @@
-"""The schedules, the stream they make, and what keeps the comparison fair."""
+"""The schedule, the stream and its fairness; EWC and SI in closed form; how the experiment is wired; the probe."""
 
-import gzip
-import hashlib
-import struct
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-from stages.evidence import judge, tidy_scores
-from stages.papers.continual import power_law_rehearsal as paper
+from stages.evidence import check_probe, recorded
+from stages.papers.continual.common.stacked import History, free
 from stages.papers.continual.power_law_rehearsal import (
+    EXPONENTIAL,
+    NONE,
     PAPER,
+    POWER,
+    RECENCY,
+    UNIFORM,
     Budget,
     Environment,
-    comparison,
     counts,
-    exponential,
+    environments,
+    experiment,
+    learners,
     matched_exponential,
     mean_lag,
     power_law,
@@ -25,234 +30,380 @@ from stages.papers.continual.power_law_rehearsal import (
     shares,
     stream,
 )
-from stages.worlds import digits
+from stages.papers.continual.power_law_rehearsal.experiment import AVERAGE, BEST, FORGETTING, GRID, JOINT, WORST, knob
+from stages.papers.continual.power_law_rehearsal.learners import EWC, SI, diagonal_fisher
+from stages.seeding import rng
+from stages.training import StackedMLP
 
-BUDGET = Budget(examples=300, rehearsed=50, epochs=2, batch=20)
-TINY = replace(
-    PAPER.profiles["quick"], budget=replace(BUDGET, examples=100, rehearsed=40), tasks=3, hidden=(16,), watched=5
+BUDGET = Budget(examples=100, rehearsed=110, epochs=1, batch=10)
+TINY = experiment.Settings(
+    BUDGET, tasks=4, hidden=(8,), lr=0.1, watched=3, ewc=7.0, si=0.7, rate=0.05, grid=tuple(GRID), alphas=(0.0, 2.0)
 )
-ARRANGEMENTS = ("mixed", "sequential", "environment")
+SHAPES = [RECENCY, EXPONENTIAL, UNIFORM, POWER]
+EVEN = (np.arange(5_000) + 0.5) / 5_000  # draws from U[0, 1), without the noise
 
 
-def settings(**changes):
-    return replace(TINY, **changes)
+# ---- the schedule
 
 
-# ---- schedules
-
-
-def test_a_power_law_is_a_straight_line_on_log_axes():
-    lags = np.arange(1.0, 50)
-    assert np.diff(np.log(power_law(1.5)(lags))) == pytest.approx(-1.5 * np.diff(np.log(lags)))
-
-
-def test_the_power_law_runs_from_uniform_to_recency():
+def test_a_power_law_has_one_slope_on_log_axes_and_runs_from_uniform_to_recency():
+    share = shares(power_law(1.5), 9)
+    assert share.sum() == pytest.approx(1)
+    assert share[0] / share[-1] == pytest.approx(9**-1.5)  # the oldest task first
     assert shares(power_law(0), 7) == pytest.approx(np.full(7, 1 / 7))
     assert shares(power_law(60), 7) == pytest.approx(shares(recency, 7))
 
 
-@pytest.mark.parametrize(
-    "weights", [power_law(1), exponential(0.5), power_law(0), recency], ids=["pow", "exp", "uni", "rec"]
-)
-def test_shares_sum_to_one_and_favour_the_newest(weights):
-    share = shares(weights, 9)
-    assert share.sum() == pytest.approx(1)
-    assert (np.diff(share) >= -1e-12).all()  # oldest first
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, 2.0])
-def test_the_exponential_is_matched_in_mean_lag_and_not_in_shape(alpha):
-    law, match = power_law(alpha), matched_exponential(power_law(alpha), 9)
-    assert mean_lag(match, 9) == pytest.approx(mean_lag(law, 9))
-    if alpha:
-        assert shares(match, 9)[0] < shares(law, 9)[0]  # the lighter tail: the oldest task gets less
-
-
-def test_the_dossiers_exercise_exposures_of_the_first_task():
+def test_the_first_task_comes_back_as_often_as_the_exercise_says():
     def exposures(weights):
-        return sum(200 * shares(weights, phase)[0] for phase in range(1, 10))
+        return sum(200 * shares(weights, older)[0] for older in range(1, 10))
 
     assert exposures(power_law(1)) == pytest.approx(386, abs=0.5)
     assert exposures(power_law(0)) == pytest.approx(566, abs=0.5)
 
 
-# ---- rounding
-
-
-def test_rounded_counts_sum_to_the_budget_for_any_draw():
-    for older in range(1, 30):
-        for u in np.linspace(0, 0.999, 7):
-            assert rehearsals(50 * shares(power_law(1), older), u).sum() == 50
-
-
-def test_rounding_is_right_on_average_even_below_one_example():
+def test_rounding_keeps_the_sum_and_is_right_on_average_below_one_example():
     expected = 5 * shares(power_law(2), 20)  # the oldest task expects 0.008 examples
-    draws = np.mean([rehearsals(expected, u) for u in (np.arange(20_000) + 0.5) / 20_000], axis=0)
-    assert expected.min() < 0.01
-    assert draws == pytest.approx(expected, abs=2e-4)
+    draws = np.array([rehearsals(expected, u) for u in EVEN])
+    assert (draws.sum(1) == 5).all()
+    assert (np.abs(draws - expected) < 1).all()
+    assert draws.mean(0) == pytest.approx(expected, abs=3e-4)
 
 
-def test_rounded_counts_are_whole_and_next_to_what_is_expected():
-    expected = 50 * shares(power_law(1), 12)
-    for u in (0.0, 0.3, 0.9999):
-        rounded = rehearsals(expected, u)
-        assert rounded.dtype.kind == "i"
-        assert (np.abs(rounded - expected) < 1).all()
-
-
-# ---- the budget
-
-
-@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
-@pytest.mark.parametrize("phase", [1, 2, 9])
-def test_all_shapes_rehearse_equally_much_and_update_equally_often(arrangement, phase):
-    environments = comparison(settings(tasks=10), arrangement)
-    rehearsed, steps = set(), set()
-    for name, environment in environments.items():
-        if name != paper.NONE:
-            rehearsed.add(counts(environment, BUDGET, phase, u=0.4)[:-1].sum())
-        steps.add(stream(environment, BUDGET, phase, seed=0).shape)
-    assert len(rehearsed) == 1
-    assert len(steps) == 1
-
-
-@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
-def test_the_batches_hold_what_was_counted(arrangement):
-    environment = comparison(settings(tasks=10), arrangement)[paper.POWER]
-    budget, u = BUDGET, paper.rng(3, "rounding", 6).random()
-    batches = stream(environment, replace(budget, batch=1), 6, seed=3)
-    shown = np.bincount(batches.ravel() // budget.examples, minlength=7)
-    assert (shown == budget.epochs * counts(environment, budget, 6, u)).all()
-
-
-def test_without_rehearsal_the_new_task_gets_the_slots():
-    assert counts(Environment(None), BUDGET, 4, 0.5).tolist() == [0, 0, 0, 0, 350]
-    assert (stream(Environment(None), BUDGET, 4, 0) >= 4 * 300).all()
-
-
-def test_the_first_phase_is_the_same_for_all():
-    first = [stream(e, BUDGET, 0, seed=1) for e in comparison(settings(tasks=10)).values()]
-    assert all((batches == first[0]).all() for batches in first)
-
-
-def test_in_the_environment_the_new_task_is_one_more_point_of_the_law():
-    environment = comparison(settings(tasks=10), "environment")[paper.POWER]
-    got = np.mean([counts(environment, BUDGET, 9, u) for u in (np.arange(500) + 0.5) / 500], axis=0)
-    expected = 300 * shares(power_law(1), 10)  # p_i ∝ (n-i+1)^-1
-    assert got == pytest.approx(expected, abs=0.6)
-    assert expected[-1] / 300 == pytest.approx(0.341, abs=1e-3)  # 1 / H_10
-
-
-def test_joint_shows_everything_so_far():
-    joint = Environment(power_law(0), "joint")
-    assert counts(joint, BUDGET, 3, 0.7).tolist() == [300] * 4
-    shown = stream(joint, replace(BUDGET, batch=1, epochs=1), 3, 0)
-    assert sorted(shown.ravel()) == list(range(1200))
+def test_the_exponential_has_the_power_laws_mean_lag_and_a_lighter_tail():
+    for law in (power_law(0.5), power_law(2.0)):
+        match = matched_exponential(law, 9)
+        assert mean_lag(match, 9) == pytest.approx(mean_lag(law, 9))
+        assert np.diff(np.log(shares(match, 9)), 2) == pytest.approx(0, abs=1e-9)  # a straight line on one log axis
+        assert shares(match, 9)[0] < shares(law, 9)[0]
 
 
 # ---- the stream
 
 
-def test_sequential_rehearsal_comes_after_the_task():
-    batches = stream(Environment(power_law(1), "sequential"), replace(BUDGET, batch=1), 5, seed=0).ravel()
-    assert (batches[:600] >= 5 * 300).all()
-    assert (batches[600:] < 5 * 300).all()
+def test_environments_differ_in_the_schedule_and_in_nothing_else():
+    for arrangement in ("mixed", "sequential", "environment"):
+        compared = environments(BUDGET, 10, arrangement)
+        drawn = {name: stream(environment, BUDGET, 6, seed=2) for name, environment in compared.items()}
+        assert len({batches.shape for batches in drawn.values()}) == 1
+        assert len({(drawn[name] < 600).sum() for name in SHAPES}) == 1  # as many old examples
+        assert (drawn[NONE] >= 600).all()
+        power = drawn[POWER].ravel()
+        last = drawn[RECENCY].ravel()
+        new = power >= 600
+        assert (new == (last >= 600)).all()  # new examples in the same places, and the same ones
+        assert (power[new] == last[new]).all()
+        assert (last[~new] >= 500).all()
+        rounded = counts(compared[POWER], BUDGET, 6, rng(2, "rounding", 6).random())
+        assert np.bincount(power // 100, minlength=7).tolist() == rounded.tolist()
+        first = [stream(environment, BUDGET, 0, seed=2) for environment in compared.values()]
+        assert all((batches == first[0]).all() for batches in first)
 
 
-def test_environments_of_a_seed_see_the_new_task_alike():
-    """Common random numbers: where two environments both show the new task, it is the same example."""
-    one, other = (stream(Environment(w), BUDGET, 6, seed=2).ravel() for w in (power_law(1), recency))
-    new = one >= 6 * 300
-    assert (new == (other >= 6 * 300)).all()
-    assert (one[new] == other[new]).all()
-    assert (one[~new] != other[~new]).any()
+def test_arrangements_put_old_examples_where_they_say():
+    late = stream(Environment(power_law(1), "sequential"), BUDGET, 5, seed=0).ravel()
+    assert (late[:100] >= 500).all()
+    assert (late[100:] < 500).all()
+    law = environments(BUDGET, 10, "environment")[POWER]
+    got = np.mean([counts(law, BUDGET, 9, u) for u in EVEN[::5]], axis=0)
+    assert got == pytest.approx(100 * shares(power_law(1), 10), abs=0.4)  # p_i ∝ (n-i+1)^-1 of K examples
+    joint = stream(Environment(power_law(0), "joint"), BUDGET, 3, 0)
+    assert sorted(joint.ravel()) == list(range(400))
 
 
-def test_a_task_is_drawn_from_without_repeats():
-    batches = stream(Environment(recency), replace(BUDGET, epochs=1, batch=1), 6, seed=2).ravel()
-    assert len(set(batches)) == len(batches) == 350
+def test_a_task_is_drawn_without_repeats_and_a_buffer_stays_the_same():
+    budget = replace(BUDGET, rehearsed=60)
+    assert len(set(stream(Environment(recency), budget, 6, 0).ravel())) == 160
+    kept = []
+    for phase in (4, 7):
+        shown = stream(Environment(power_law(0), buffer=5), BUDGET, phase, 0).ravel()
+        kept.append(set(shown[(shown >= 300) & (shown < 400)]))
+    assert kept[0] == kept[1]
+    assert len(kept[0]) == 5
 
 
-def test_a_buffer_is_small_and_stays_the_same():
-    environment = Environment(recency, buffer=20)
-    old = {p: set(b[b < p * 300] - (p - 1) * 300) for p in (4, 5) for b in [stream(environment, BUDGET, p, 0)]}
-    assert len(old[4]) == len(old[5]) == 20
-    again = Environment(power_law(0), buffer=20)
-    later = stream(again, BUDGET, 9, 0)
-    assert set(later[(later >= 3 * 300) & (later < 4 * 300)] - 3 * 300) <= old[4]
+# ---- EWC and SI
 
 
-# ---- the experiment
+def random_stack(members, sizes):
+    return StackedMLP(sizes, range(members)).double()
 
 
-def test_a_run_is_a_pure_function_of_its_seed():
-    one, two = (PAPER.run(TINY, 7) for _ in range(2))
-    assert one.scores == two.scores
-    assert one.curves == two.curves
-    assert PAPER.run(TINY, 8).scores != one.scores
+def test_ewc_adds_the_gradient_of_one_quadratic_a_task():
+    model = random_stack(2, (4, 5, 3))
+    images = torch.randn(4, 4, dtype=torch.double, generator=torch.Generator().manual_seed(1))
+    by_hand = [torch.zeros_like(p) for p in model.parameters()]
+    for member in range(2):
+        for image in images:
+            log_p = model(image.expand(2, 1, -1))[member, 0].log_softmax(-1)
+            for c, p_c in enumerate(log_p.detach().exp()):
+                gradient = torch.autograd.grad(log_p[c], list(model.parameters()), retain_graph=True)
+                for total, g in zip(by_hand, gradient, strict=True):
+                    total += p_c * g**2 / len(images)
+    for fisher, total in zip(diagonal_fisher(model, images), by_hand, strict=True):
+        torch.testing.assert_close(fisher, total)
+
+    strength = torch.tensor([3.0, 0.0], dtype=torch.double)
+    penalty, energy = EWC(model, strength), 0.0
+    terms = []
+    for seen in (images, images[:3]):
+        terms.append((diagonal_fisher(model, seen), [p.detach().clone() for p in model.parameters()]))
+        penalty.end_task(seen)
+        with torch.no_grad():
+            for p in model.parameters():
+                p += 0.1
+    for fisher, anchors in terms:
+        for f, p, anchor in zip(fisher, model.parameters(), anchors, strict=True):
+            energy = energy + (strength.view(-1, 1, 1) / 2 * f * (p - anchor) ** 2).sum()
+    expected = torch.autograd.grad(energy, list(model.parameters()))
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    penalty.add_gradient()
+    for p, g in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.grad, g)
+        assert (p.grad[1] == 0).all()  # no strength, no pull
 
 
-def test_environments_are_paired_by_weights_permutations_and_first_phase():
-    outcome = PAPER.run(settings(grid=(), joint=True), 0)
-    first = {name: outcome.exhibits[name][0][0, 0] for name in comparison(TINY)}
-    assert len(set(first.values())) == 1  # all stand at one point when the first task ends
+def test_si_measures_the_fall_of_the_loss_and_pulls_back_by_it():
+    """With loss ½ Σ h θ² and small steps along its gradient, ω_j tends to ½ h_j (θ_j(0)² - θ_j(T)²)."""
+    model = random_stack(2, (3, 2))
+    h = [torch.linspace(0.5, 2, p.numel(), dtype=torch.double).view(p.shape) for p in model.parameters()]
+    start = [p.detach().clone() for p in model.parameters()]
+    strength = torch.tensor([2.0, 0.0], dtype=torch.double)
+    penalty = SI(model, strength)
+    for _ in range(1000):
+        for p, curve in zip(model.parameters(), h, strict=True):
+            p.grad = curve * p.detach()
+        penalty.add_gradient()
+        with torch.no_grad():
+            for p in model.parameters():
+                p -= 2e-4 * p.grad
+        penalty.after_step()
+    penalty.end_task()
+    for i, p in enumerate(model.parameters()):
+        fall = 0.5 * h[i] * (start[i] ** 2 - p.detach() ** 2)
+        omega = fall / ((p.detach() - start[i]) ** 2 + 0.1)
+        torch.testing.assert_close(penalty.importance[i], omega, rtol=2e-3, atol=1e-9)
+    end = [p.detach().clone() for p in model.parameters()]
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 1.0
+            p.grad = torch.full_like(p, 0.25)
+    penalty.add_gradient()
+    for i, p in enumerate(model.parameters()):
+        pull = 2 * strength.view(-1, 1, 1) * penalty.importance[i] * (p.detach() - end[i])
+        torch.testing.assert_close(p.grad, 0.25 + pull)
+    with torch.no_grad():
+        for p in model.parameters():
+            p -= 0.1
+    penalty.after_step()
+    for path in penalty.path:  # the penalty's own pull is no part of the path
+        torch.testing.assert_close(path, torch.full_like(path, 0.25 * 0.1))
 
 
-def test_equal_budgets_are_counted_from_the_batches():
-    scores = tidy_scores({0: PAPER.run(settings(grid=()), 0)}).pivot(index="method", columns="metric", values="value")
-    shapes = [paper.RECENCY, paper.EXPONENTIAL, paper.BEST, paper.UNIFORM, paper.POWER]
-    assert scores.loc[shapes, paper.REHEARSED].nunique() == 1
-    assert scores.loc[paper.POWER, paper.REHEARSED] > 0
-    assert (scores.loc[[paper.NONE, "EWC", "SI"], paper.REHEARSED] == 0).all()
-    assert scores.loc[[*shapes, paper.NONE, "EWC", "SI"], paper.UPDATES].nunique() == 1
+# ---- the wiring of the experiment
 
 
-def test_the_grid_changes_what_it_names():
-    full = PAPER.profiles["full"]
-    assert set(full.grid) <= set(paper.GRID)
-    assert set(paper.ROBUST) - {paper.BASE} <= set(full.grid)
-    tiny = settings(grid=tuple(full.grid), joint=False)
-    tiny = replace(tiny, budget=replace(tiny.budget, examples=40, epochs=1, batch=10), hidden=(4,), watched=4)
-    scores = tidy_scores({seed: PAPER.run(tiny, seed) for seed in (0, 1)})
-    findings = judge(PAPER.claims, scores)
-    assert [f.key for f in findings] == [c.key for c in PAPER.claims]
+class Recorder:
+    """Stands in for the learner: notes what it is given and returns planted numbers.
+
+    After phase n a network has (80 - 5 (n - i)) s per cent on task i, and (40 + n²) s at the start of phase n; the
+    factor s is another for each network. A network on one task alone starts at 45 per cent.
+    """
+
+    def __init__(self):
+        self.calls = []
+        self.networks = 0
+
+    def __call__(self, tasks, batches, hidden, lr, seed, watched=0, penalties=free, reset=False):
+        drawn = [batches(phase) for phase in range(min(4, len(tasks)))]
+        members = drawn[0].shape[1]
+        model = StackedMLP((tasks.images.shape[1], *hidden, 10), [seed] * members)
+        held = {type(penalty): penalty.strength.flatten().tolist() for penalty in penalties(model)}
+        alone = len(tasks) == 1
+        factors = [1 + (self.networks + member) / 100 for member in range(members) if not alone]
+        call = {"tasks": tasks, "batches": drawn, "hidden": hidden, "lr": lr, "seed": seed, "watched": watched}
+        self.calls.append(SimpleNamespace(**call, reset=reset, held=held, factors=factors))
+        if alone:
+            return History(torch.full((members, 1, 1), 1.0), torch.full((members, 1, watched), 45.0))
+        self.networks += members
+        n = torch.arange(len(tasks), dtype=torch.float)
+        lag = n[:, None] - n
+        matrix = torch.where(lag >= 0, 80.0 - 5 * lag, 10.0)
+        start = (40.0 + n**2)[:, None].expand(-1, watched)
+        s = torch.tensor(factors)[:, None, None]
+        return History(s * matrix, s * start)
 
 
-def test_every_claim_of_the_dossier_is_there():
-    keys = {claim.key[:2] for claim in PAPER.claims}
-    assert keys == {"C1", "C2", "C3", "C4", "C5"}
-    everywhere = {claim.everywhere for claim in PAPER.claims if claim.key.startswith("C5")}
-    assert everywhere == {paper.ROBUST}
-    assert len(paper.ROBUST) == 11
+@pytest.fixture(scope="module")
+def wired():
+    """A run of all arms and of the whole grid."""
+    return record(TINY, seed=3)
 
 
-def test_tuning_tries_every_candidate_and_keeps_the_loop_of_the_experiment():
-    tried = paper.tune(settings(watched=0), 1000)
-    assert set(tried) == {"ewc", "si", "rate"}
-    assert all(0 <= value <= 100 for values in tried.values() for value in values.values())
-    chosen = {"ewc": PAPER.profiles["full"].ewc, "si": PAPER.profiles["full"].si, "rate": PAPER.profiles["full"].rate}
-    for name, value in chosen.items():
-        assert min(tried[name]) < value < max(tried[name])  # the best was not at the edge of what was tried
+def record(settings, seed):
+    """Run the experiment with the learner replaced by a recorder."""
+    recorder = Recorder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learners, "learn", recorder)
+        outcome = PAPER.run(settings, seed)
+    scores = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
+    return SimpleNamespace(calls=recorder.calls, scores=scores, curves=outcome.curves)
 
 
-@pytest.fixture
-def mnist(tmp_path, monkeypatch):
-    """A cache of generated files in MNIST's format: 60 training and 30 test images of 28x28."""
-    random = np.random.default_rng(0)
-    arrays = [a for n in (60, 30) for a in (random.integers(0, 256, (n, 28, 28)), np.arange(n) % 10)]
-    monkeypatch.setattr(digits.pooch, "os_cache", lambda project: tmp_path)
-    for name, array in zip(list(digits.MNIST_SHA256), arrays, strict=True):
-        head = struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape)
-        file = tmp_path / "mnist" / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes()))
-        monkeypatch.setitem(digits.MNIST_SHA256, name, hashlib.sha256(file.read_bytes()).hexdigest())
+def network(wired, score, of_one):
+    """Find the network behind a score: its call, its place in the stack, and its factor."""
+    factor = pytest.approx(wired.scores[score] / of_one, rel=1e-4)
+    found = [(call, i) for call in wired.calls for i, other in enumerate(call.factors) if other == factor]
+    assert len(found) == 1
+    return *found[0], found[0][0].factors[found[0][1]]
 
 
-def test_mnist_is_a_setting_of_the_same_experiment(mnist):
-    settings = PAPER.profiles["mnist"]
-    budget = replace(settings.budget, examples=60, rehearsed=20)
-    tiny = replace(settings, tasks=3, budget=budget, hidden=(8,), grid=(), watched=2)
-    outcome = PAPER.run(tiny, 0)
-    assert paper.permuted_digits("mnist", 3, 60, seed=0).images.shape == (180, 784)
-    assert {row["method"] for row in outcome.scores} >= {*paper.SHAPES, "EWC", "SI", paper.JOINT}
+def shown(call, member, phase):
+    """Count how many examples of each task a network sees in a phase, the oldest task first."""
+    return np.bincount(call.batches[phase][:, member].ravel() // BUDGET.examples, minlength=phase + 1)
+
+
+LAST_PHASE = {  # examples of tasks 1 to 4: by hand, 110 old ones at lags 3, 2, 1
+    NONE: [0, 0, 0, 210],
+    RECENCY: [0, 0, 110, 100],
+    UNIFORM: [36.7, 36.7, 36.7, 100],
+    POWER: [20, 30, 60, 100],  # as 1/3 : 1/2 : 1
+    EXPONENTIAL: [18.7, 32.7, 58.7, 100],  # as q² : q : 1 with the same mean lag, 18/11
+    BEST: [34.9, 36.6, 38.5, 100],  # as exp(-0.1) : exp(-0.05) : 1
+    knob(0.0): [36.7, 36.7, 36.7, 100],
+    knob(2.0): [9, 20.2, 80.8, 100],  # as 1/9 : 1/4 : 1
+    knob(0.0, "sequential"): [36.7, 36.7, 36.7, 100],
+    knob(2.0, "sequential"): [9, 20.2, 80.8, 100],
+    "EWC": [0, 0, 0, 210],
+    "SI": [0, 0, 0, 210],
+    JOINT: [100, 100, 100, 100],
+}
+
+
+def test_each_arm_learns_from_its_own_stream_with_its_own_strengths(wired):
+    assert {method for method, metric in wired.scores if metric == AVERAGE} == set(LAST_PHASE)
+    for name, expected in LAST_PHASE.items():
+        call, member, _ = network(wired, (name, AVERAGE), 72.5)
+        assert np.abs(shown(call, member, 3) - expected).max() <= 1, name
+        ends_old = (call.batches[3][-11:, member] < 300).all()
+        assert ends_old == ("sequential" in name), name
+        strengths = {kind: values[member] for kind, values in call.held.items()}
+        assert strengths == pytest.approx({"EWC": {EWC: 7, SI: 0}, "SI": {EWC: 0, SI: 0.7}}.get(name, {})), name
+
+
+def test_all_arms_of_a_seed_are_paired_and_never_see_a_test_image(wired):
+    for number, call in enumerate(wired.calls):  # 4 fresh networks, 3 stacks of the base setting, the grid
+        assert (call.seed, call.lr, call.watched) == (3, 0.1, 3 if number < 7 else 0)
+    alike = [call for call in wired.calls if len(call.tasks) == 4]
+    for call in alike:
+        assert torch.equal(call.tasks.images, alike[0].tasks.images)
+        assert torch.equal(call.tasks.test_images, alike[0].tasks.test_images)
+        for member in range(call.batches[0].shape[1]):
+            assert (call.batches[0][:, member] == alike[0].batches[0][:, 0]).all()
+    for task, test in enumerate(alike[0].tasks.test_images):
+        learnt = {image.numpy().tobytes() for image in alike[0].tasks.only(task).images}
+        assert not learnt & {image.numpy().tobytes() for image in test}
+    other = record(replace(TINY, grid=()), seed=4).calls[-1]
+    assert not torch.equal(other.tasks.images, alike[0].tasks.images)
+    assert (other.batches[0][:, 0] != alike[0].batches[0][:, 0]).any()
+
+
+def test_scores_are_those_worked_out_by_hand(wired):
+    for name in LAST_PHASE:
+        s = network(wired, (name, AVERAGE), 72.5)[2]  # after phase 4: 65, 70, 75 and 80 per cent
+        joint = name == JOINT
+        none = name in (NONE, "EWC", "SI")
+        expected = {
+            WORST: 65 * s,
+            FORGETTING: 10 * s,  # tasks 1 to 3 fell by 15, 10 and 5 points from 80
+            experiment.SLOPE: 4 * s,  # 41, 44, 49 in phases 2 to 4
+            experiment.HEAD_START: 134 / 3 * s - 45,
+            experiment.REHEARSED: 600 if joint else 0 if none else 330,
+            experiment.UPDATES: 100 if joint else 73,
+        }
+        found = {metric: wired.scores[name, metric] for metric in expected}
+        assert found == pytest.approx(expected, rel=1e-4), name
+        if name in (NONE, *SHAPES):
+            for metric in (AVERAGE, WORST, FORGETTING):
+                assert wired.scores[name, f"{metric} [base]"] == wired.scores[name, metric]
+    curves = {row["name"]: row["y"] for row in wired.curves if row["method"] == POWER}
+    s = wired.scores[POWER, AVERAGE] / 72.5
+    assert curves["accuracy by task"] == pytest.approx([65 * s, 70 * s, 75 * s, 80 * s], rel=1e-4)
+    assert curves["first task"] == pytest.approx([80 * s, 75 * s, 70 * s, 65 * s], rel=1e-4)
+    assert curves["accuracy so far"] == pytest.approx([80 * s, 77.5 * s, 75 * s, 72.5 * s], rel=1e-4)
+    assert curves["learning-curve area"] == pytest.approx([40 * s, 41 * s, 44 * s, 49 * s], rel=1e-4)
+
+
+CHANGED = {
+    "5 tasks": {"tasks": 5},
+    "20 tasks": {"tasks": 20},
+    "50 tasks": {"tasks": 50},
+    "width 32": {"width": 32},
+    "width 300": {"width": 300},
+    "m = 50": {"old": 50, "total": 150, "pool": 50},
+    "m = 200": {"old": 200, "total": 300},
+    "α = 0.5": {"oldest": 0.41},  # 1/√2 : 1
+    "α = 2": {"oldest": 0.2},  # 1/4 : 1
+    "sequential": {"ends old": True},
+    "environment": {"old": 33, "total": 100, "pool": 33, "oldest": 0.4},  # 1/3 : 1/2, and 1/2 : 1 in phase 2
+    "optimiser reset": {"reset": True},
+    "buffer of 20": {"pool": 20},
+}
+
+
+def test_the_grid_changes_what_it_names_and_nothing_else(wired):
+    assert set(CHANGED) == set(PAPER.settings("full").grid)
+    base = {"tasks": 4, "width": 8, "reset": False, "old": 110, "total": 210, "pool": 100, "oldest": 0.33}
+    for setting, change in CHANGED.items():
+        expected = base | {"ends old": False} | change
+        of_one = 80 - 2.5 * (expected["tasks"] - 1)
+        networks = {name: network(wired, (name, f"{AVERAGE} [{setting}]"), of_one)[:2] for name in (NONE, *SHAPES)}
+        call, member = networks[POWER]
+        second = call.batches[1][:, member].ravel()
+        old = second[second < 100]
+        found = {
+            "tasks": len(call.tasks),
+            "width": call.hidden[-1],
+            "reset": call.reset,
+            "old": len(old),
+            "total": len(second),
+            "pool": len(set(old)),
+            "oldest": oldest(call, member),
+            "ends old": bool((second[-50:] < 100).all()),
+        }
+        assert found == pytest.approx(expected, abs=0.02), setting
+        assert oldest(*networks[UNIFORM]) == pytest.approx(0.5, abs=0.02), setting
+        assert oldest(*networks[RECENCY]) == 0, setting
+        assert shown(*networks[NONE], 1)[0] == 0, setting
+
+
+def oldest(call, member):
+    """The share of the first task among what is rehearsed in phase 3."""
+    first, second = shown(call, member, 2)[:2]
+    return first / (first + second)
+
+
+def test_tuning_tries_each_candidate_by_itself_and_the_choice_is_at_no_edge(monkeypatch):
+    recorder = Recorder()
+    monkeypatch.setattr(learners, "learn", recorder)
+    tasks = experiment.permuted_digits("digits", 4, BUDGET.examples, seed=1000)
+    found = learners.tune(tasks, BUDGET, 1000, hidden=(8,), lr=0.1)
+    tried = {"ewc": EWC, "si": SI}
+    full = PAPER.settings("full")
+    for name, value in found.items():
+        kind, strength = name.split()
+        call, member, _ = network(SimpleNamespace(calls=recorder.calls, scores={name: value}), name, 72.5)
+        if kind in tried:
+            assert call.held[tried[kind]][member] == pytest.approx(float(strength))
+    for kind in ("ewc", "si", "rate"):
+        values = [float(name.split()[1]) for name in found if name.startswith(kind)]
+        assert min(values) < getattr(full, kind) < max(values)
+        assert getattr(full, kind) in values
+
+
+# ---- the record
+
+
+def test_the_probe_holds():
+    check_probe(PAPER, recorded(PAPER.slug))

@@ -28,7 +28,7 @@ from stages.papers.continual.common.regularised import (
     sampled_fisher,
     softmax_kd,
 )
-from stages.papers.continual.common.stacked import EWC, diagonal_fisher
+from stages.papers.continual.power_law_rehearsal.learners import EWC, diagonal_fisher
 from stages.papers.continual.rehearsal_free import PAPER, first_tasks, learn, run, split_digits
 from stages.seeding import rng, torch_rng
 from stages.training import StackedMLP
