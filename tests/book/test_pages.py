@@ -248,9 +248,15 @@ def heading(page):
 
 
 def width(page, size):
+    """What makes a page wider than its screen, and boxes that cut off a part of what is in them."""
     wide = page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
     if wide > size[0]:
         yield f"{wide} pixels wide on a screen of {size[0]}"
+    cut = page.locator("main .admonition").evaluate_all(
+        """boxes => boxes.filter(b => getComputedStyle(b).overflowX === 'hidden' && b.scrollWidth > b.clientWidth)
+            .map(b => b.textContent.trim().replace(/\\s+/g, ' ').slice(0, 80))"""
+    )
+    yield from (f"a box that cuts off what is in it: {said}" for said in cut)
 
 
 def unfold(page):
