@@ -168,7 +168,7 @@ class SimCoT(Thinker):
         self, problems: Problems, stage: int, chance: Generator | None = None
     ) -> Float[Tensor, ""]:
         """Return L_answer + λ L_step, the steps being those that are thought."""
-        answer, thoughts = self.answer_loss(problems, stage)
+        answer, thoughts = self.answer_loss(problems, stage)  # eq. 2
         targets = self.targets(problems, stage, chance)
         heard = self.heard(thoughts)
         step = step_loss(self.reader, heard, targets, self.per_token)  # eq. 3
