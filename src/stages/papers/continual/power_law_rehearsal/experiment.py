@@ -278,12 +278,12 @@ PAPER = Paper(
     profiles={
         "probe": replace(
             DIGITS,
-            budget=Budget(examples=40, rehearsed=40, epochs=1, batch=10),
+            budget=Budget(examples=24, rehearsed=24, epochs=2, batch=12),
             tasks=3,
-            hidden=(16,),
-            watched=4,
-            grid=tuple(GRID),
-            alphas=(0.0, 2.0),
+            hidden=(12,),
+            watched=2,
+            grid=tuple(setting for setting in GRID if setting != "50 tasks"),
+            alphas=(2.0,),
         ),
         "quick": replace(DIGITS, grid=("5 tasks", "width 32", "m = 200"), joint=False),
         "full": replace(
