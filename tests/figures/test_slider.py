@@ -51,7 +51,7 @@ def test_without_a_kernel_there_are_three_forms(slider):
 
 
 def test_a_kernel_whose_ipywidgets_cannot_stack_shows_the_html(slider, monkeypatch):
-    """That is ipywidgets 7, as in Colab; test_colab.py runs the real one."""
+    """That is ipywidgets 7, as in Colab; tests/book/test_wheel.py runs the real one."""
     monkeypatch.setattr(module, "get_ipython", lambda: SimpleNamespace(kernel="running"))
     assert module.WIDGET in slider._repr_mimebundle_()
     monkeypatch.delattr(ipywidgets, "Stack")
