@@ -4,7 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from stages.evidence.paper import Paper
-from stages.evidence.probe import in_short, moved, probe, setting_values
+from stages.evidence.probe import (
+    in_short,
+    moved,
+    probe,
+    setting_values,
+    steady_probe,
+)
 from stages.evidence.records import Record, load_record, plain, rejudge, save_record
 from stages.evidence.store import record_path
 
@@ -62,7 +68,11 @@ def restamp(paper: Paper, out: Path, new_probe: bool = False) -> Record:
                 f"{paper.slug}: the profile probe is the one of the record; leave"
                 " --new-probe out"
             )
-        record = replace(record, probe=plain(probe(paper)), probe_settings=settings)
+        try:
+            numbers = plain(steady_probe(paper))
+        except ValueError as error:
+            raise RestampError(f"{paper.slug}: {error}") from None
+        record = replace(record, probe=numbers, probe_settings=settings)
     check_probe(paper, record)
     try:
         record = rejudge(record, paper)

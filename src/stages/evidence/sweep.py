@@ -17,7 +17,7 @@ from stages.evidence.claims import Claim
 from stages.evidence.gates import measure_gates
 from stages.evidence.outcomes import Outcome
 from stages.evidence.paper import Paper
-from stages.evidence.probe import probe, setting_values
+from stages.evidence.probe import probe, setting_values, steady_probe
 from stages.evidence.records import Record, plain, rejudge
 from stages.evidence.store import Store, say
 from stages.evidence.verdicts import INCONCLUSIVE, Finding, effects, measured
@@ -103,7 +103,7 @@ def sweep(
     if ray:
         load_ray()
     probed = {
-        "probe": plain(_probe(paper)),
+        "probe": plain(_probe(paper, steady=profile == "full")),
         "probe_settings": setting_values(paper.settings("probe")),
     }
     store = Store(Path(out), paper.slug, profile, settings, probed["probe"])
@@ -131,9 +131,9 @@ def sweep(
     return record
 
 
-def _probe(paper: Paper) -> list[dict]:
+def _probe(paper: Paper, steady: bool) -> list[dict]:
     try:
-        return probe(paper)
+        return steady_probe(paper) if steady else probe(paper)
     except Exception as error:
         raise SeedError(
             f"{paper.slug}: its probe failed, so nothing was computed: {told(error)}"

@@ -49,8 +49,11 @@ WAYS, SCALE, MOMENTUM, UNSTEADY = 5, 10.0, 0.9, 1.5
 # ----------------------------------------------------------------------- the base model
 
 
+BASE_STEPS = 800
+
+
 @cache
-def base() -> tuple[Tensor, ...]:
+def base(steps: int = BASE_STEPS) -> tuple[Tensor, ...]:
     """Train Conv-4 on 64 many-shot characters; return the weights of its embedding, the
     same for every seed.
 
@@ -62,7 +65,7 @@ def base() -> tuple[Tensor, ...]:
     images = glyphs.write(
         world, labels, 0, unsteady=UNSTEADY, stream=("base",), device=device
     )
-    order = rng(0, "base order").integers(len(labels), size=(800, 64))
+    order = rng(0, "base order").integers(len(labels), size=(steps, 64))
     with seeded(0, "base"):
         model = Conv4(classes=64).to(device)
     adam = optimiser(model.parameters(), "adam", 2e-3)
@@ -78,11 +81,11 @@ def base() -> tuple[Tensor, ...]:
 
 
 @cache
-def base_importance(kind: str) -> tuple[Tensor, ...]:
+def base_importance(kind: str, steps: int = BASE_STEPS) -> tuple[Tensor, ...]:
     """Return the importance for the base classes, from twelve 5-way 5-shot tasks among
     them; mean 1 per layer.
     """
-    weights, world = stack(base(), 1), glyphs.characters(range(8), each=8)
+    weights, world = stack(base(steps), 1), glyphs.characters(range(8), each=8)
     total = [torch.zeros_like(w) for w in weights]
     for task in range(12):
         labels = 5 * task + torch.arange(25) % 5
@@ -238,6 +241,7 @@ class Settings:
             once.
         more_shots: other K for the TSC-style arm.
         rates: η beside the chosen one, each with and without λ, for the slider.
+        base_steps: updates of the base model.
     """
 
     tasks: int = 8
@@ -249,6 +253,7 @@ class Settings:
     joint: Mapping[str, Arm] = field(default_factory=dict)
     more_shots: tuple[int, ...] = ()
     rates: tuple[float, ...] = ()
+    base_steps: int = BASE_STEPS
 
 
 @dataclass(frozen=True)
@@ -340,12 +345,12 @@ def sequence(
     and on new classes, by check.
     """
     slow, many, labels = (
-        stack(base(), len(arms)),
+        stack(base(settings.base_steps), len(arms)),
         len(arms),
         world.labels(world.support),
     )
-    fast, omega = [s.clone() for s in slow], _base_importance(arms)
-    settled = per_layer(stack(base_importance("fisher"), many))
+    fast, omega = [s.clone() for s in slow], _base_importance(arms, settings.base_steps)
+    settled = per_layer(stack(base_importance("fisher", settings.base_steps), many))
     steps, habit, heads, learnt, old = (
         [torch.zeros_like(s) for s in slow],
         settled,
@@ -376,7 +381,14 @@ def sequence(
                 answers(used, torch.stack(heads, 1), world.query[: t + 1])[0].mean(1)
             )
             new.append(few_shot(features(slow, world.novel), world.episodes))
-    trace = _judge(world, used, slow, torch.stack(heads, 1), torch.stack(learnt, 1))
+    trace = _judge(
+        world,
+        used,
+        slow,
+        torch.stack(heads, 1),
+        torch.stack(learnt, 1),
+        settings.base_steps,
+    )
     rise = np.polyfit(settings.checks, torch.stack(new).cpu(), 1)[0]
     novel = few_shot(features(fast, world.novel), world.episodes)
     return trace | {
@@ -394,7 +406,10 @@ def together(
     sequence, in as many updates.
     """
     tasks, many = world.support.shape[:2]
-    weights, images = stack(base(), len(arms)), world.support.flatten(0, 1)
+    weights, images = (
+        stack(base(settings.base_steps), len(arms)),
+        world.support.flatten(0, 1),
+    )
     labels = world.labels(world.support).repeat(tasks)
     task = torch.arange(tasks, device=labels.device).repeat_interleave(many)
     order = [
@@ -409,7 +424,7 @@ def together(
     after, heads = consolidate_fast(
         weights, weights, nothing, first_heads(weights, world), batches, arms
     )
-    return _judge(world, after, after, heads)
+    return _judge(world, after, after, heads, base_steps=settings.base_steps)
 
 
 def first_heads(
@@ -431,11 +446,12 @@ def _judge(
     slow: Weights,
     heads: Tensor,
     learnt: Tensor | None = None,
+    base_steps: int = BASE_STEPS,
 ) -> dict:
     final, unnamed = answers(used, heads, world.query)
     learnt, start = (
         final if learnt is None else learnt,
-        torch.cat([b.flatten() for b in base()]),
+        torch.cat([b.flatten() for b in base(base_steps)]),
     )
     moved = (torch.cat([w.flatten(1) for w in used], 1) - start).norm(
         dim=1
@@ -451,12 +467,12 @@ def _judge(
     }
 
 
-def _base_importance(arms: Sequence[Arm]) -> Weights:
+def _base_importance(arms: Sequence[Arm], steps: int = BASE_STEPS) -> Weights:
     each = [
         (
-            base_importance(arm.kind)
+            base_importance(arm.kind, steps)
             if arm.kind != "none"
-            else [torch.zeros_like(w) for w in base()]
+            else [torch.zeros_like(w) for w in base(steps)]
         )
         for arm in arms
     ]
@@ -547,11 +563,17 @@ def run(settings: Settings, seed: int) -> Outcome:
     trace = together(world, list(settings.joint.values()), settings, seed)
     for i, name in enumerate(settings.joint):
         _score(outcome, name, trace, i, settings, settings.shots)
-    weights = stack(base(), 1)
+    weights = stack(base(settings.base_steps), 1)
     _score(
         outcome,
         MEANS,
-        _judge(world, weights, weights, first_heads(weights, world)),
+        _judge(
+            world,
+            weights,
+            weights,
+            first_heads(weights, world),
+            base_steps=settings.base_steps,
+        ),
         0,
         settings,
         0,
@@ -742,6 +764,7 @@ PAPER = Paper(
     profiles={
         "probe": replace(
             _SETTINGS,
+            base_steps=2,
             tasks=2,
             steps=3,
             checks=(0, 2),

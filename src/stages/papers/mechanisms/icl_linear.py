@@ -776,7 +776,7 @@ PAPER = Paper(
         " models"
     ),
     arxiv="2211.15661",
-    year=2022,
+    year=2023,
     bibkey="akyurek2023what",
     claims=CLAIMS,
     also=ALSO,

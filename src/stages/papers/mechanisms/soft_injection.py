@@ -680,7 +680,9 @@ _QUICK = replace(
 
 PAPER = Paper(
     slug="mechanisms/soft_injection",
-    title="SITE: Soft Head Selection for Injecting ICL-Derived Task Embeddings",
+    title=(
+        "Soft Injection of Task Embeddings Outperforms Prompt-Based In-Context Learning"
+    ),
     arxiv="2507.20906",
     year=2025,
     bibkey="park2025soft",
