@@ -11,7 +11,7 @@ PAGES := _build/html
 BOOK_READY := $(if $(wildcard $(READY)),$(READY),.venv-book/.ready)
 BOOK_BIN := $(dir $(BOOK_READY))bin
 RUN_PYTEST = $(BIN)/python -m pytest -q
-heading = @printf '\n== %s ==\n' "$(1)"
+heading = @printf '\n== %s == (%s)\n' "$(1)" "$$(date +%T)"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book serve lab test check notebooks evidence repository pins clean
@@ -71,9 +71,9 @@ test: $(READY) ## run everything CI runs
 	$(call heading,The book)
 	@$(MAKE) --no-print-directory book
 	$(call heading,The book in a browser)
-	$(RUN_PYTEST) tests/book -m "not slow"
+	$(RUN_PYTEST) -m "not slow" -n 2 tests/book
 	$(call heading,Slow tests: the wheel in an empty environment and whatever else takes long)
-	$(RUN_PYTEST) -m slow
+	$(RUN_PYTEST) -m slow $$(grep -rl --include='test_*.py' 'mark\.slow' tests)
 
 check: $(READY) ## check style, layers, spelling, links and slugs
 	$(call heading,Style · layers · spelling · links)
