@@ -1,6 +1,4 @@
-"""The claims about power-law rehearsal, and the experiment that judges them on tasks of
-handwritten digits with permuted pixels.
-"""
+"""The claims about power-law rehearsal, and the experiment that judges them."""
 
 from dataclasses import dataclass, replace
 
@@ -285,7 +283,7 @@ PAPER = Paper(
             grid=tuple(setting for setting in GRID if setting != "50 tasks"),
             alphas=(2.0,),
         ),
-        "quick": replace(DIGITS, grid=("5 tasks", "width 32", "m = 200"), joint=False),
+        "quick": replace(DIGITS, grid=("5 tasks", "m = 50"), joint=False),
         "full": replace(
             DIGITS, grid=tuple(GRID), alphas=(0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
         ),
