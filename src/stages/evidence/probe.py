@@ -24,7 +24,11 @@ from stages.evidence.paper import Paper
 from stages.tracing import listening
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
-PLAINEST = {"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "2"}
+PLAINEST = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "MKL_NUM_THREADS": "2",
+    "OMP_NUM_THREADS": "2",
+}
 SHOWN = 5  # of the numbers that moved, in a message
 SEED = 0
 
