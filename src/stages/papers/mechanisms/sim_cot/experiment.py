@@ -229,9 +229,7 @@ def learn_all(
 
 
 def run(settings: Settings, seed: int) -> Outcome:
-    """Train or load all arms of a seed, and score each by its answers and by what its
-    thoughts hold.
-    """
+    """Train or load all arms of a seed; score their answers, thoughts and decoders."""
     outcome = Outcome()
     world = World.of(settings.training, seed, settings.test, settings.probes)
     if settings.shipped:
@@ -291,8 +289,9 @@ PAPER = Paper(
             arms=(COT, COCONUT, SIM, STOP),
             sweep=(4,),
             shipped=True,
+            test=200,
             probes=300,
-            blind=80,
+            blind=60,
         ),
         "full": Settings(),
     },
