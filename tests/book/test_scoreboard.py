@@ -16,7 +16,7 @@ CLAIM = {"metric": "accuracy (%)", "comparison": "a > b", "kind": "superiority",
 FOUND = {"effect": 4.0, "low": 3.0, "high": 5.0, "level": 0.99, "seeds": 10, "setting": ""}
 VERDICTS = ["reproduced", "inconclusive", "contradicted", "reproduced"]
 GATE = {"name": "the base model works", "value": 61.0, "bound": "at least 90", "met": False}
-WIDTHS = {"desktop": 1280, "phone": 380}
+WIDTHS = {"desktop": 1200, "phone": 390}
 
 
 def record(slug, count, gates=()):

@@ -29,7 +29,7 @@ _DIM = {
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 _RULES = """
-.stages-slider{max-width:560px;margin:0 0 1em}
+.stages-slider{margin:0 0 1em}
 .stages-slider form{margin:0}
 .stages-slider fieldset{border:0;margin:0 0 .3em;padding:0;display:flex;flex-wrap:wrap;
 gap:.2em 1.2em;min-width:0}
@@ -136,7 +136,7 @@ class Slider:
             index=self.default,
             description=self.title,
             style={"description_width": "initial"},
-            layout={"width": "auto", "max_width": "560px"},
+            layout={"width": "100%"},
         )
         stacks = []
         for name in self.frames:
@@ -164,7 +164,7 @@ class Slider:
         return (
             f'<img class="dark-light" src="data:image/png;base64,{_base64(frame)}"'
             f' width="{width}" height="{height}" '
-            'style="width:100%;max-width:560px;height:auto"'
+            'style="width:100%;height:auto"'
             f' alt="{escape(self.alt[name][position])}"'
             f"{'' if shown else ' hidden'}>"
         )
