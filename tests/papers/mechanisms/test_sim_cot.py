@@ -262,7 +262,9 @@ def test_all_arms_get_as_many_updates_on_the_same_problems(monkeypatch):
     monkeypatch.setattr(training, "optimiser", lambda _, __, rate, **___: rates.append(rate))
     monkeypatch.setattr(Thinker, "loss", lambda _, part, stage, __: seen.append((stage, part.question)))
     monkeypatch.setattr(SimCoT, "loss", Thinker.loss)
-    model = training.make_gpt(TINY)
+    model = training.learn_steps(TINY, pool, 5)
+    assert rates == [TINY.rate]
+    rates.clear()
     found = {}
     for name, arm in {"first": Arm(thoughts=3), "other": Arm(SimCoT, 3), "free": Arm(variants.Codi, 3, False)}.items():
         training.learn_on(TINY, pool, model, arm, 5)
@@ -285,6 +287,8 @@ def test_all_arms_get_as_many_updates_on_the_same_problems(monkeypatch):
 
 def test_the_recipe_trains_what_the_paper_would():
     how = replace(TINY, steps=(2, 4))
+    untrained = [training.learn_steps(replace(how, written=0), None, seed).positions for seed in (0, 1)]
+    assert not torch.equal(*untrained)
     networks = recipe.build(how)
     recipe.fit_all(networks, how, 1)
     settings = Settings(how, arms=(COT, COCONUT, SIM, STOP), sweep=(4,), test=2, probes=2)
