@@ -23,7 +23,10 @@ from importlib.util import find_spec
 if find_spec("stages") is None:
     {action}"""
 INSTALL = '%pip install -q "learning-in-stages @ git+{url}"'
-EXPLAIN = 'raise ModuleNotFoundError("run `pip install .` in the book\'s folder, then restart the kernel")'
+EXPLAIN = """\
+raise ModuleNotFoundError(
+        "run `pip install .` in the book's folder, then restart the kernel"
+    )"""
 
 
 def main(arguments: list[str]) -> int:
