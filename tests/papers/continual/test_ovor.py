@@ -54,6 +54,8 @@ from stages.papers.continual.ovor import (
     regularise,
 )
 
+COMPARISONS = [*PAPER.claims, *PAPER.also]
+
 PLAIN = VOR("none", weight=0.0)
 METHODS = (*PAPER.profiles["full"].plain, *PAPER.profiles["full"].staged)
 TINY = replace(
@@ -366,7 +368,7 @@ def test_a_run_is_pure_and_measures_all_that_the_claims_speak_of(tiny):
     assert one.curves == two.curves
     assert one.scores != other.scores
     scores = tidy_scores({0: one, 1: other})
-    assert [finding.key for finding in judge(PAPER.claims, scores)] == [claim.key for claim in PAPER.claims]
+    assert [finding.key for finding in judge(COMPARISONS, scores)] == [claim.key for claim in COMPARISONS]
 
 
 def test_all_plain_arms_see_as_many_pictures_and_one_prompt_takes_half_the_passes(tiny):
@@ -390,7 +392,7 @@ def test_arms_of_one_prompt_start_from_one_first_stage(tiny):
 
 
 def test_every_claim_and_control_of_the_dossier_is_there():
-    assert {claim.key[:2] for claim in PAPER.claims} == {"C1", "C2", "C3", "C4", "C5"}
+    assert {claim.key[:2] for claim in COMPARISONS} == {"C1", "C2", "C3", "C4", "C5"}
     full = PAPER.profiles["full"]
     assert {arm.where for arm in full.arms.values()} == set(paper.MODES)
     assert {ONE, DUAL, CODA, paper.L2PP, HEAD, paper.MEAN, COSINE, paper.FTPP, paper.JOINT} <= set(full.plain)

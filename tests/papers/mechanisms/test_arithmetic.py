@@ -35,6 +35,8 @@ from stages.papers.mechanisms.arithmetic import (
 from stages.worlds.arithmetic import FORMS, Lines, Problems, vocabulary
 from stages.worlds.vocabulary import PAD
 
+COMPARISONS = [*PAPER.claims, *PAPER.also]
+
 TINY = Budget(steps=3, batch=4, width=16, lstm=16, ratio=2)
 
 
@@ -219,7 +221,7 @@ def outcome():
 
 def test_a_run_measures_all_that_the_claims_speak_of(outcome):
     scores = tidy_scores(dict(enumerate(outcome)))
-    assert [finding.key for finding in judge(PAPER.claims, scores)] == [claim.key for claim in PAPER.claims]
+    assert [finding.key for finding in judge(COMPARISONS, scores)] == [claim.key for claim in COMPARISONS]
 
 
 def test_forms_of_equal_characters_have_them(outcome):
@@ -231,7 +233,7 @@ def test_forms_of_equal_characters_have_them(outcome):
 
 
 def test_every_claim_and_control_of_the_dossier_is_there():
-    assert {claim.key[:2] for claim in PAPER.claims} == {f"C{i}" for i in range(1, 8)}
+    assert {claim.key[:2] for claim in COMPARISONS} == {f"C{i}" for i in range(1, 8)}
     full = PAPER.settings("full")
     assert set(full.samples) == set(ARMS)
     assert set(full.zone) <= set.intersection(*(set(full.samples[name]) for name in (*FORMS, paper.RANDOM_BOTH)))

@@ -16,6 +16,8 @@ from stages.papers.mechanisms.icl_linear import GD, KNN, OLS, PAPER, PLUS, RIDGE
 from stages.worlds import linreg
 from stages.zoo.in_context import CONTROL, Family, Regressor, Task, build, tasks
 
+COMPARISONS = [*PAPER.claims, *PAPER.also]
+
 D, PAIRS = 3, 6
 TASK = Task(width=8, heads=1, steps=4, batch=4)
 SMALL = Settings(
@@ -216,8 +218,8 @@ def test_a_run_is_pure_and_measures_all_that_the_claims_speak_of(outcomes):
     assert again.scores == outcomes[0].scores
     assert again.curves == outcomes[0].curves
     assert outcomes[0].scores != outcomes[1].scores
-    findings = judge(PAPER.claims, tidy_scores(outcomes))
-    assert [finding.key for finding in findings] == [claim.key for claim in PAPER.claims]
+    findings = judge(COMPARISONS, tidy_scores(outcomes))
+    assert [finding.key for finding in findings] == [claim.key for claim in COMPARISONS]
 
 
 def test_a_seed_compares_all_networks_with_all_estimators(outcomes):
@@ -258,7 +260,7 @@ def test_shipped_networks_are_those_of_the_seed(monkeypatch):
 
 
 def test_every_claim_and_control_of_the_dossier_is_there():
-    assert {claim.key[:2] for claim in PAPER.claims} == {"C1", "C2", "C3", "C4", "C5"}
+    assert {claim.key[:2] for claim in COMPARISONS} == {"C1", "C2", "C3", "C4", "C5"}
     full = PAPER.settings("full")
     assert {paper.LSTM, paper.LAST} <= set(full.others)
     assert not full.shipped
