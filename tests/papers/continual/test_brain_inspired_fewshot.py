@@ -57,7 +57,7 @@ def cheap(monkeypatch):
     """Noise as images and random weights as the trained base network: what is tested here holds for any."""
     torch.manual_seed(0)
     weights = tuple(p.detach() for p in Conv4(classes=64).layers.parameters())
-    monkeypatch.setattr(paper, "base", lambda: weights)
+    monkeypatch.setattr(paper, "base", lambda steps=0: weights)
     monkeypatch.setattr(paper.glyphs, "write", scribbles)
     base_importance.cache_clear()
     yield
