@@ -246,7 +246,7 @@ def test_a_seed_that_raises_is_named_and_costs_no_other(run, runs, out, monkeypa
 
 
 def test_two_runs_of_one_record_exclude_each_other(run, out):
-    process = start(out, TOY_SLEEP="0.15")
+    process = start(out, TOY_SLEEP="1")
     wait_for(lambda: results(out), process)
     with pytest.raises(SweepError, match=r"another run is writing .*coin\.json"):
         run(seeds=6)
