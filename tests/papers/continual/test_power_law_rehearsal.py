@@ -113,7 +113,9 @@ def test_arrangements_put_old_examples_where_they_say():
 
 def test_a_task_is_drawn_without_repeats_and_a_buffer_stays_the_same():
     budget = replace(BUDGET, rehearsed=60)
-    assert len(set(stream(Environment(recency), budget, 6, 0).ravel())) == 160
+    shown = [set(stream(Environment(recency), budget, 6, seed).ravel()) for seed in (0, 1)]
+    assert [len(examples) for examples in shown] == [160, 160]
+    assert shown[0] != shown[1]  # another seed draws other examples of the old task
     kept = []
     for phase in (4, 7):
         shown = stream(Environment(power_law(0), buffer=5), BUDGET, phase, 0).ravel()
