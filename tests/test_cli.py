@@ -14,6 +14,7 @@ import pytest
 
 from stages import catalogue, cli, papers
 from stages.evidence import load_record
+from stages.evidence.probe import probe
 
 TOYS = Path(__file__).parent / "evidence"
 REAL = "continual/power_law_rehearsal"
@@ -33,6 +34,7 @@ def toy(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(TOYS)
     monkeypatch.setenv("PYTHONPATH", str(TOYS), prepend=os.pathsep)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.modules["stages.evidence.sweep"], "steady_probe", probe)  # the toy needs no second process
     coin = importlib.import_module("toy_paper").PAPER
     book = {"toys/coin": coin, "toys/dice": replace(coin, slug="toys/dice", title="Another toy")}
     real = papers.load

@@ -1,8 +1,11 @@
 import importlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+from stages.evidence.probe import probe
 
 HERE = Path(__file__).parent
 
@@ -13,6 +16,8 @@ def toy(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(HERE)
     monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
     monkeypatch.setenv("TOY_LOG", str(tmp_path / "runs.log"))
+    # Its numbers depend on no arithmetic: a second process to find that out would import torch for nothing.
+    monkeypatch.setattr(sys.modules["stages.evidence.sweep"], "steady_probe", probe)
     return importlib.import_module("toy_paper")
 
 
