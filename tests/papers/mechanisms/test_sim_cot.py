@@ -118,14 +118,16 @@ def test_the_step_loss_teaches_the_thinker_unless_its_gradient_is_stopped(model,
 
 
 def test_a_stage_thinks_the_first_steps_and_writes_the_others(model, problems):
-    """L = L_answer + L_step; c thoughts a step, and the decoder's steps are those that are thought."""
+    """L = L_answer + λ L_step; c thoughts a step, and the decoder's steps are those that are thought."""
     thinker = make(SimCoT, model, 2 * MOST)
     for stage in (1, 2, 3):
         cache, word = thinker.read(problems)
         thoughts, cache = thinker.think(cache, word, 2 * stage)
         answer = thinker.text_loss(cache, thinker.mark("</thought>", word), problems.text(stage))
         step = step_loss(thinker.reader, thoughts, problems.slots(MOST)[:, :stage])
-        assert thinker.loss(problems, stage).item() == pytest.approx((answer + step).item(), rel=1e-5)
+        for thinker.weight in (1.0, 3.0):  # λ
+            total = answer + thinker.weight * step
+            assert thinker.loss(problems, stage).item() == pytest.approx(total.item(), rel=1e-5)
     assert (thinker.last, make(Thinker, model, 2).last, make(Thinker, model, 1).last) == (3, 3, 2)
     with pytest.raises(ValueError, match="4 thoughts do not share out among 3 slots"):
         make(Thinker, model, 4)
