@@ -2,6 +2,7 @@
 
 import nbformat
 import notebooks
+import pages
 import pytest
 from dependencies import Sources
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -64,7 +65,7 @@ def test_an_error_or_a_word_on_stderr_is_refused(book, source, said):
 
 def test_the_others_are_stored_when_one_is_refused(book, capsys):
     write(book / "chapters/continual/this.ipynb", "1 / 0")
-    assert notebooks.execute_all(notebooks.book(book), book, jobs=2) == 1
+    assert notebooks.execute_all(pages.notebooks(book), book, jobs=2) == 1
     assert not is_stale(book / "chapters/scoreboard.ipynb", book)
     assert "refused" in capsys.readouterr().out
 

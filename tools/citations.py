@@ -4,12 +4,11 @@ The year is that of the published paper where its entry names a venue ("ICLR 202
 that of the first version on arXiv.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pages import PAGE_OF_PAPER, pages, paragraphs, sentences
+from pages import PAGE_OF_PAPER, pages, paragraphs, records, sentences
 from pybtex.database import Entry, parse_string
 
 NEEDED = {
@@ -29,22 +28,20 @@ def citations(root: Path) -> Iterator[str]:
     entries = dict(parse_string((root / "references.bib").read_text("utf-8"), "bibtex").entries.items())
     for key, entry in entries.items():
         yield from (f"references.bib, {key}: {fault}" for fault in of_entry(entry))
-    records = {}
-    for path in sorted((root / "data/evidence").glob("[!.]*/[!.]*.json")):
-        slug = path.relative_to(root / "data/evidence").with_suffix("").as_posix()
-        record = json.loads(path.read_text("utf-8"))
+    whole = {}
+    for slug, record in records(root).items():
         if absent := {"title", "arxiv", "year"} - set(record):
             yield f"{slug}: the record names no {', '.join(sorted(absent))}"
             continue
-        records[slug] = record
-        yield from (f"{slug}: {fault}" for fault in of_record(records[slug], entries))
+        whole[slug] = record
+        yield from (f"{slug}: {fault}" for fault in of_record(record, entries))
     for page in pages(root):
-        if page.name in records:
-            keys = [key for key, entry in entries.items() if arxiv_of(entry) == records[page.name]["arxiv"]]
-            faults = of_page(page.markdown, records[page.name], keys)
+        if page.name in whole:
+            keys = [key for key, entry in entries.items() if arxiv_of(entry) == whole[page.name]["arxiv"]]
+            faults = of_page(page.markdown, whole[page.name], keys)
             yield from (f"chapters/{page.name}.ipynb: {fault}" for fault in faults)
         else:
-            faults = of_other_page(page.markdown, page.name, records)
+            faults = of_other_page(page.markdown, page.name, whole)
             yield from (f"chapters/{page.name}.ipynb: {fault}" for fault in faults)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import nbformat
+import pages
 import psutil
 import typer
 from dependencies import Sources
@@ -48,7 +49,7 @@ def main(
     jobs: Annotated[int, typer.Option(min=1, help="Notebooks at a time.")] = 1,
 ) -> None:
     """Execute notebooks in place, those whose sources changed."""
-    chosen = [name.resolve() for name in names or []] or book(ROOT)
+    chosen = [name.resolve() for name in names or []] or pages.notebooks(ROOT)
     if missing := [path for path in chosen if not path.is_file()]:
         sys.exit(f"error: no notebook {missing[0]}")
     known = Sources(ROOT)
@@ -62,11 +63,6 @@ def main(
         return
     if failed := execute_all(stale, ROOT, jobs):
         sys.exit(f"{failed} of {len(stale)} notebooks were refused and left as they were")
-
-
-def book(root: Path) -> list[Path]:
-    """List the notebooks of the book."""
-    return sorted(path for path in (root / "chapters").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
 
 
 def execute_all(paths: list[Path], root: Path, jobs: int) -> int:

@@ -78,11 +78,22 @@ def page(path: Path, chapters: Path) -> Page:
     return Page(path.relative_to(chapters).with_suffix("").as_posix(), cells)
 
 
+def notebooks(root: Path) -> list[Path]:
+    """The files of the book's notebooks in alphabetical order."""
+    return sorted(path for path in (root / "chapters").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+
+
 def pages(root: Path) -> list[Page]:
     """The book's notebooks in alphabetical order."""
-    chapters = root / "chapters"
-    paths = (path for path in chapters.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
-    return [page(path, chapters) for path in sorted(paths)]
+    return [page(path, root / "chapters") for path in notebooks(root)]
+
+
+@cache
+def records(root: Path) -> dict[str, dict]:
+    """The book's full records by slug, in alphabetical order; seeds of runs under way are none."""
+    folder = root / "data/evidence"
+    paths = sorted(folder.glob("[!.]*/[!.]*.json"))
+    return {path.relative_to(folder).with_suffix("").as_posix(): json.loads(path.read_text("utf-8")) for path in paths}
 
 
 def is_lean(root: Path, slug: str) -> bool:

@@ -6,7 +6,6 @@ before it in its sentence, or else to the one that comes after it. On pages whos
 may belong to the claim before or after it, have the level 95 % that all had, or be of any two arms of the record.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from pages import INTERVAL, PAGE_OF_PAPER, Page, is_lean, pages, paragraphs, sentences, value
+from pages import INTERVAL, PAGE_OF_PAPER, Page, is_lean, pages, paragraphs, records, sentences, value
 from scipy import special
 
 KEY = re.compile(r"(?<![\w+-])C[1-9][a-z]?(?![\w+-])")
@@ -77,10 +76,7 @@ def interval(effects: np.ndarray) -> dict:
 
 def told(root: Path) -> Iterator[str]:
     """The faults of all pages."""
-    evidence = {}
-    for path in sorted((root / "data/evidence").glob("[!.]*/[!.]*.json")):
-        slug = path.relative_to(root / "data/evidence").with_suffix("").as_posix()
-        evidence[slug] = Evidence(json.loads(path.read_text("utf-8")))
+    evidence = {slug: Evidence(record) for slug, record in records(root).items()}
     first_page = (root / "index.md").read_text("utf-8")
     yield from (f"index.md: {fault}" for fault in of_cards(first_page, evidence))
     for page in pages(root):
