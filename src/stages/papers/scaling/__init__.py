@@ -1,0 +1,1 @@
+"""Growing and shrinking networks: one training serves more than one size."""
