@@ -125,6 +125,12 @@ def test_a_book_in_order_has_no_faults(book, holds):
     assert book.faults(holds) == []
 
 
+@pytest.mark.parametrize("holds", [told, citations], ids=lambda holds: holds.__name__)
+def test_only_a_full_record_is_compared_with_what_pages_tell(book, holds):
+    book.records[f"{LEAN}.larger"] = {}
+    assert book.faults(holds) == []
+
+
 # ------------------------------------------------------------------------------------------------- the evidence
 
 
@@ -380,6 +386,9 @@ def test_a_paper_is_a_folder_of_three_modules_or_still_one_module(book):
     for slug in (LEAN, OLDER):
         path = root / f"data/evidence/{slug}.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"paper": slug}))
+    for name in ("larger", "previous"):  # a record of another profile, and a full one that was set aside
+        facts = {"paper": LEAN, "profile": "larger" if name == "larger" else "full"}
+        (root / f"data/evidence/{LEAN}.{name}.json").write_text(json.dumps(facts))
     (root / "tests/papers/continual").mkdir(parents=True)
     for name in ("lean", "older", "gone"):
         (root / f"tests/papers/continual/test_{name}.py").touch()
@@ -387,5 +396,6 @@ def test_a_paper_is_a_folder_of_three_modules_or_still_one_module(book):
     assert list(check.rooms(root)) == [
         f"{LEAN}: src/stages/papers/{LEAN}/experiment.py is missing",
         f"{OLDER}: _toc.yml has no entry chapters/{OLDER}",
+        f"data/evidence/{LEAN}.previous.json: its profile is 'full'",
         "continual/gone: has a notebook or a test, but src/stages/papers/continual/gone/ is missing",
     ]

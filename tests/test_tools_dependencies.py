@@ -183,6 +183,10 @@ def test_a_record_makes_stale_who_shows_it(book, changed):
     changed()
     edit(book, "data/evidence/diffusion/third.json", "[3]", "[4]")
     assert changed() == {"plain", "scoreboard"}
+    write(book / "data/evidence/continual/this.larger.json", json.dumps({"paper": "continual/this", "claims": [1]}))
+    assert changed() == {"continual/this"}, "a record of another profile is shown on its paper's page alone"
+    edit(book, "data/evidence/continual/this.larger.json", "[1]", "[2]")
+    assert changed() == {"continual/this"}
 
 
 def test_the_normal_form_does_not_depend_on_how_python_cuts_formatted_strings():

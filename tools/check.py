@@ -67,13 +67,17 @@ def rooms(root: Path) -> Iterator[str]:
         if not any((root / f"{entry}{suffix}").is_file() for suffix in (".md", ".ipynb")):
             yield f"_toc.yml: there is no page {entry}"
     for record in (root / "data/evidence").rglob("*.json"):
-        slug = record.relative_to(root / "data/evidence").with_suffix("").as_posix()
-        if slug.startswith("."):  # seeds of a run under way
+        name = record.relative_to(root / "data/evidence").with_suffix("").as_posix()
+        if name.startswith("."):  # seeds of a run under way
             continue
+        slug, _, profile = name.partition(".")
+        facts = json.loads(record.read_text("utf-8"))
         if slug not in papers:
-            yield f"data/evidence/{slug}.json: there is no paper {slug}"
-        elif (paper := json.loads(record.read_text("utf-8")).get("paper")) != slug:
-            yield f"data/evidence/{slug}.json: its paper is {paper!r}"
+            yield f"data/evidence/{name}.json: there is no paper {slug}"
+        elif facts.get("paper") != slug:
+            yield f"data/evidence/{name}.json: its paper is {facts.get('paper')!r}"
+        elif profile and facts.get("profile") != profile:
+            yield f"data/evidence/{name}.json: its profile is {facts.get('profile')!r}"
     for chapter in CHAPTERS:
         notebooks = (root / "chapters" / chapter).glob("*.ipynb")
         tests = (root / "tests/papers" / chapter).glob("test_*.py")

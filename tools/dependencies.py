@@ -166,6 +166,9 @@ class Reach:
         for slug in self.slugs():
             record = self.sources.root / "data/evidence" / f"{slug}.json"
             yield f"record {slug}", shown_of(record) if record.is_file() else b""
+        for slug in {self.page} & set(self.slugs()):  # a page may show its paper in other profiles as well
+            for record in (self.sources.root / "data/evidence").glob(f"{slug}.*.json"):
+                yield f"record {slug}, {record.stem.partition('.')[2]}", shown_of(record)
 
     def slugs(self) -> list[str]:
         """The papers whose records the page shows: its own, those its cells name, or all of its chapter or book."""

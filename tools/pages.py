@@ -90,9 +90,9 @@ def pages(root: Path) -> list[Page]:
 
 @cache
 def records(root: Path) -> dict[str, dict]:
-    """The book's full records by slug, in alphabetical order; seeds of runs under way are none."""
+    """The book's full records by slug, in alphabetical order; not those of other profiles or of runs under way."""
     folder = root / "data/evidence"
-    paths = sorted(folder.glob("[!.]*/[!.]*.json"))
+    paths = sorted(path for path in folder.glob("[!.]*/[!.]*.json") if "." not in path.stem)
     return {path.relative_to(folder).with_suffix("").as_posix(): json.loads(path.read_text("utf-8")) for path in paths}
 
 

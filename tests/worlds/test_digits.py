@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import socket
 import struct
 
 import numpy as np
@@ -79,8 +80,41 @@ def test_a_number_of_images_that_is_not_there_is_refused(train):
 
 
 def test_an_unknown_source_is_refused():
-    with pytest.raises(ValueError, match=r"no digits from 'cifar'; choose 'digits' .* or 'mnist'"):
+    with pytest.raises(ValueError, match=r"no digits from 'cifar'; choose 'digits' .*, 'mnist5k' .* or 'mnist'"):
         digits.load("cifar")
+
+
+@pytest.fixture(scope="module")
+def mnist5k():
+    """MNIST's small part, read while no connection can be opened."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "socket", None)
+        return digits.load("mnist5k")
+
+
+def test_mnist5k_has_mnists_size_and_balanced_classes_without_a_network(mnist5k):
+    assert mnist5k.train_images.shape == (4000, 784)
+    assert mnist5k.test_images.shape == (1000, 784)
+    assert mnist5k.side == 28
+    for images in (mnist5k.train_images, mnist5k.test_images):
+        assert images.dtype == torch.float32
+        assert (images.min(), images.max()) == (0, 1)
+    assert mnist5k.train_labels.dtype == torch.int64
+    assert mnist5k.train_labels.bincount().tolist() == [400] * 10
+    assert mnist5k.test_labels.bincount().tolist() == [100] * 10
+
+
+def test_the_split_of_mnist5k_is_fixed_and_disjoint(mnist5k):
+    assert mnist5k.train_labels[:10].tolist() == [6, 0, 5, 4, 9, 9, 8, 3, 1, 2]
+    assert mnist5k.test_labels[:10].tolist() == [6, 3, 0, 8, 8, 3, 0, 0, 7, 8]
+    parts = (mnist5k.train_images, mnist5k.test_images)
+    train, test = ({image.numpy().tobytes() for image in part} for part in parts)
+    assert (len(train), len(test)) == (4000, 1000)
+    assert not train & test
+    few = digits.load("mnist5k", train=300)
+    assert torch.equal(few.train_images, mnist5k.train_images[:300])
+    assert torch.equal(few.train_labels, mnist5k.train_labels[:300])
+    assert torch.equal(few.test_images, mnist5k.test_images)
 
 
 def test_task_zero_is_the_identity_and_every_order_a_permutation():
@@ -117,7 +151,9 @@ def test_mnist_comes_from_its_files(mnist, arrays):
 
 
 def test_without_a_network_the_error_names_the_offline_default(mnist, tmp_path):
-    with pytest.raises(ConnectionError, match=f"{NAMES[0]} is not in .* offline default source='digits'"):
+    with pytest.raises(
+        ConnectionError, match=f"{NAMES[0]} is not in .*'mnist5k' or the offline default source='digits'"
+    ):
         digits.load("mnist", cache=tmp_path / "empty")
 
 
