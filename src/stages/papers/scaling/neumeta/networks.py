@@ -148,6 +148,7 @@ class Recipe:
     Attributes:
         lr: AdamW's rate; it rises over `warmup` and falls along a cosine.
         updates, warmup, batch: of the classifier's loss.
+        weight_decay: AdamW's.
         clip: the largest norm of all gradients together.
         reconstruction: updates of reconstruction alone, before the classifier's.
         decay: λ, of the norms of the sampled weights.
@@ -159,6 +160,7 @@ class Recipe:
     updates: int = 1500
     warmup: int = 50
     batch: int = 64
+    weight_decay: float = 1e-2
     clip: float = 1.0
     reconstruction: int = 300
     decay: float = 1e-4
@@ -199,7 +201,8 @@ def train(
         value = F.cross_entropy(logits, images.train_labels[shown[step]])
         return value + extra(weights) if extra else value
 
-    adam = optimiser(module.parameters(), "adamw", recipe.lr)
+    decay = recipe.weight_decay
+    adam = optimiser(module.parameters(), "adamw", recipe.lr, weight_decay=decay)
     schedule = cosine(steps, recipe.warmup)
     fit(loss, steps, adam, schedule=schedule, clip=recipe.clip, after_step=after_step)
 

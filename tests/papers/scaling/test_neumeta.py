@@ -1,0 +1,379 @@
+"""The order of neurons, the function of coordinates, its loss; the rivals; how the experiment is wired; the probe."""
+
+from dataclasses import replace
+from itertools import permutations
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from stages.evidence import check_probe, recorded
+from stages.papers.scaling.neumeta import (
+    PAPER,
+    Manifold,
+    MovingAverage,
+    coordinates,
+    experiment,
+    features,
+    jitter,
+    method,
+    morph,
+    nearest_neighbour,
+    networks,
+    neurons,
+    path_length,
+    permute,
+    reconstruction,
+    regularisers,
+    smooth_order,
+    smoothed,
+    total_variation,
+    two_opt,
+)
+from stages.papers.scaling.neumeta.experiment import (
+    CUT,
+    FALL,
+    GRID,
+    NEUMETA,
+    NO_NOISE,
+    NO_ORDER,
+    NO_TARGET,
+    ONE_SAMPLE,
+    PARAMETERS,
+    SLIMMABLE,
+    TRAINED,
+    VARIATION,
+    at,
+)
+
+IMAGES = torch.rand(20, 64, generator=torch.Generator().manual_seed(0))
+
+
+def chance(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def random_base(width=8, seed=0):
+    generator = chance(seed)
+    return [torch.randn(shape, generator=generator) for shape in method.shapes(width, 64, 10)]
+
+
+def small_manifold(base, seed=0):
+    return Manifold(base, seed, hidden=8, layers=3, frequencies=2)
+
+
+# ---- the order of neurons
+
+
+def test_a_permutation_keeps_the_function_and_the_smooth_one_lowers_the_variation():
+    base = networks.initial(16, seed=3)
+    orders = [np.random.default_rng(layer).permutation(16) for layer in (0, 1)]
+    for other in (permute(base, *orders), smoothed(base), networks.by_l1(base)):
+        assert torch.allclose(networks.classify(other, IMAGES), networks.classify(base, IMAGES), atol=1e-5)
+        assert not torch.equal(other[2], base[2])
+    assert total_variation(smoothed(base)) < total_variation(base)
+    assert total_variation([torch.tensor([[1.0, 3.0], [2.0, 7.0]]), torch.tensor([4.0, 1.0])]) == 15  # 1+4 +2+5 +3
+    norms = networks.by_l1(base)[0].abs().sum(1)
+    assert (norms.diff() <= 0).all()
+    for layer in (0, 1):  # a neuron is its row, its bias and its column of the next layer
+        row, bias, following = base[2 * layer : 2 * layer + 3]
+        assert torch.equal(neurons(base, layer)[2], torch.cat([row[2], bias[2:3], following[:, 2]]))
+
+
+def test_the_path_is_the_shortest_on_few_neurons_and_two_opt_only_shortens():
+    gaps = []
+    for seed in range(12):
+        points = torch.randn(6, 3, generator=chance(seed))
+        distance = torch.cdist(points, points, p=1).double().numpy()
+        best = min(path_length(np.array(p), distance) for p in permutations(range(6)))
+        order = smooth_order(points)
+        assert sorted(order) == list(range(6))
+        gaps.append(path_length(order, distance) - best)
+        for start in range(6):
+            greedy = nearest_neighbour(distance, start)
+            assert greedy[0] == start
+            assert path_length(order, distance) <= path_length(greedy, distance) + 1e-9
+    assert max(gaps) < 1e-5
+    line = np.abs(np.subtract.outer(np.arange(5.0), np.arange(5.0)))
+    assert two_opt(np.array([2, 1, 0, 3, 4]), line).tolist() in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0])  # turns an end
+
+
+# ---- the function of coordinates
+
+
+def test_coordinates_give_relative_places_and_raw_sizes_and_stay_as_they_are():
+    v = coordinates(2, (2, 3), layers=6)
+    assert v.tolist() == [[2, i, j, 6, 2, 3] for i in range(2) for j in range(3)]
+    assert coordinates(1, (3,), 6).tolist() == [[1, i, 0, 6, 3, 1] for i in range(3)]
+    before = v.clone()
+    x = features(v, frequencies=2, norm=4.0)
+    assert torch.equal(v, before)  # sampling twice from one tensor gives the same
+    last = x[-1]  # l = 2, i = 1, j = 2
+    assert last[:6].tolist() == pytest.approx([2 / 6, 1 / 2, 2 / 3, 6 / 4, 2 / 4, 3 / 4])
+    angles = [np.pi / 2, np.pi, 2 * np.pi / 3, 4 * np.pi / 3]
+    expected = [*np.sin(angles[:2]), *np.cos(angles[:2]), *np.sin(angles[2:]), *np.cos(angles[2:])]
+    waves = sorted(last[6:].tolist())
+    assert waves == pytest.approx(sorted(expected), abs=1e-6)
+
+
+def test_noise_moves_rows_columns_and_sizes_by_half_a_cell_and_none_is_deterministic():
+    v = coordinates(3, (40, 50), 6)
+    moved = jitter(v, 0.8, chance()) - v
+    assert (moved[:, [0, 3]] == 0).all()
+    assert moved.abs().max() <= 0.4 + 1e-5
+    assert moved[:, [1, 2, 4, 5]].std(0).numpy() == pytest.approx(0.8 / 12**0.5, rel=0.05)
+    manifold = small_manifold(random_base())
+    noisy = [manifold(5, 1.0, chance(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(noisy[0][2], noisy[1][2])
+    assert not torch.equal(noisy[0][2], noisy[2][2])
+    assert all(torch.equal(a, b) for a, b in zip(manifold(5), manifold(5), strict=True))
+
+
+def test_noise_changes_neither_the_perceptron_of_a_weight_nor_its_fan_in():
+    base = random_base(8)
+    manifold = small_manifold(base)
+    for layer, mlp in enumerate(manifold.mlps):  # perceptron l says l + 1, whatever it is told
+        with torch.no_grad():
+            mlp.last.weight.zero_()
+            mlp.last.bias.fill_(layer + 1.0)
+    fan_ins = (1, 1, 4 / 8, 1, 4 / 8, 1)  # of width 4, as a share of the full width's
+    for noise in (0.0, 1.0):
+        for layer, made in enumerate(manifold(4, noise, chance())):
+            expected = (layer + 1) * float(base[layer].std()) / fan_ins[layer]
+            assert made.shape == method.shapes(4, 64, 10)[layer]
+            assert torch.allclose(made, torch.tensor(expected), rtol=1e-5)
+
+
+def test_residual_layers_start_at_a_tenth():
+    mlp = method.ResidualMLP(4, 8, 3)
+    x = torch.randn(5, 4, generator=chance())
+    h = mlp.first(x).relu()
+    for layer in mlp.later:
+        h = h + 0.1 * layer(h).relu()
+    assert torch.allclose(mlp(x), mlp.last(h)[:, 0], atol=1e-6)
+    assert len(mlp.later) == 2
+
+
+# ---- the loss, the average
+
+
+def test_reconstruction_counts_large_weights_more_and_only_at_full_width():
+    base = [torch.tensor([[2.0, 1.0]]), torch.tensor([4.0])]
+    made = [torch.tensor([[3.0, 3.0]]), torch.tensor([1.0])]
+    expected = ((1 * 1 + 0.5 * 4) / 2 + 9) / 2
+    assert float(reconstruction(made, base)) == pytest.approx(expected)
+    norms = 0.1 * (18**0.5 + 1)
+    assert float(regularisers(made, base, 0.1)) == pytest.approx(expected + norms)
+    assert float(regularisers(made, None, 0.1)) == pytest.approx(norms)
+    wider = [torch.ones(2, 2), torch.ones(2)]
+    assert float(regularisers(wider, base, 0.1)) == pytest.approx(0.1 * (2 + 2**0.5))
+
+
+def test_the_moving_average_and_the_mean_of_samples_have_closed_forms():
+    line = torch.nn.Linear(1, 1, bias=False)
+    line.weight.data.fill_(1.0)
+    average = MovingAverage(line, keep=0.9)
+    for value in (2.0, 3.0):
+        line.weight.data.fill_(value)
+        average.update(line)
+    assert float(average.module.weight) == pytest.approx(0.81 * 1 + 0.09 * 2 + 0.1 * 3)
+    manifold = small_manifold(random_base())
+    stream = chance(5)
+    draws = [manifold(6), manifold(6, 1.0, stream), manifold(6, 1.0, stream)]
+    mean = morph(manifold, 6, samples=3, noise=1.0, generator=chance(5))
+    for made, parts in zip(mean, zip(*draws, strict=True), strict=True):
+        assert torch.allclose(made, sum(parts) / 3, atol=1e-6)
+    assert torch.equal(morph(manifold, 6, 1, 1.0)[0], manifold(6)[0])
+
+
+# ---- the rivals
+
+
+def test_a_cut_network_equals_the_wide_one_with_the_other_neurons_silenced():
+    base = random_base(8)
+    module = networks.Slimmable(base)
+    silent = [w.clone() for w in base]
+    for tensor, rows, columns in ((0, 5, 64), (1, 5, 0), (2, 5, 5), (3, 5, 0), (4, 10, 5)):
+        silent[tensor][rows:] = 0
+        if columns:
+            silent[tensor][:, columns:] = 0
+    assert torch.allclose(networks.classify(module(5), IMAGES), networks.classify(silent, IMAGES), atol=1e-3)
+
+
+def test_the_grid_is_itself_at_full_width_and_a_straight_line_between():
+    base = random_base(8)
+    grid = networks.Grid(base)
+    for made, true in zip(grid(8), base, strict=True):
+        assert torch.allclose(made, true, atol=1e-6)
+    half = grid(4)
+    assert torch.allclose(half[0], base[0][::2])  # positions i / 4 of 8 rows
+    assert torch.allclose(half[2], 2 * base[2][::2, ::2])  # half the fan-in, twice the weight
+    assert torch.allclose(half[4], 2 * base[4][:, ::2])
+    assert torch.allclose(half[5], base[5])
+    third = networks.interpolation(8, 5) @ torch.arange(8.0)
+    assert third.tolist() == pytest.approx([0, 1.6, 3.2, 4.8, 6.4])
+
+
+# ---- learning
+
+
+def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_width(monkeypatch):
+    images = networks.split(60, 30, seed=5)
+    recipe = networks.Recipe(lr=1e-3, updates=12, warmup=2, reconstruction=3, samples=2, hidden=8)
+    base = random_base(8)
+    asked = []
+    plain = Manifold.forward
+
+    def forward(self, width, noise=0.0, generator=None):
+        asked.append((width, noise))
+        return plain(self, width, noise, generator)
+
+    monkeypatch.setattr(Manifold, "forward", forward)
+    targets = []
+    penalty = regularisers
+    monkeypatch.setattr(networks, "regularisers", lambda w, t, d: (targets.append(t), penalty(w, t, d))[1])
+    sample = networks.learn_manifold(base, (5, 6, 8), images, recipe, seed=5)
+    assert asked[:3] == [(8, 1.0)] * 3
+    assert {width for width, _ in asked[3:]} == {5, 6, 8}
+    assert len(asked) == 15
+    assert all(target is base for target in targets)
+    asked.clear()
+    sample(3)
+    assert asked == [(3, 0.0), (3, 1.0)]
+    asked.clear()
+    targets.clear()
+    networks.learn_manifold(base, (5, 6, 8), images, replace(recipe, reconstruction=0, noise=0.0), seed=5)
+    assert len(asked) == 12
+    assert {noise for _, noise in asked} == {0.0}
+    assert targets == [None] * 12
+
+    shared = []
+    module = networks.Slimmable(base)
+    plain_cut = networks.cut
+    monkeypatch.setattr(networks, "cut", lambda w, width: (shared.append(width), plain_cut(w, width))[1])
+    networks.learn_shared(module, (5, 6, 8), images, recipe, seed=5)
+    assert shared == [width for width, _ in asked]  # the same widths at the same steps
+    assert not torch.equal(module.weights[0], base[0])
+
+
+# ---- the wiring of the experiment
+
+
+class Recorder:
+    """Stands in for the learners: notes what it is given; the n-th arm has an accuracy of 1000 n + width."""
+
+    def __init__(self):
+        self.calls = []
+        self.tested = []
+
+    def note(self, kind, start, widths, images, recipe, seed):
+        self.calls.append(SimpleNamespace(kind=kind, start=start, widths=tuple(widths), recipe=recipe, seed=seed))
+        self.calls[-1].images = images
+        return len(self.calls)
+
+    def one(self, width, images, recipe, seed):
+        n = self.note("own", None, [width], images, recipe, seed)
+        return [w + n for w in random_base(width)]
+
+    def shared(self, module, widths, images, recipe, seed):
+        n = self.note(type(module).__name__, [w.detach() for w in module.weights], widths, images, recipe, seed)
+        return lambda width: ("planted", n, width, None)
+
+    def manifold(self, base, widths, images, recipe, seed):
+        n = self.note("Manifold", base, widths, images, recipe, seed)
+        return lambda width, samples=None: ("planted", n, width, samples)
+
+    def accuracy(self, weights, images, labels):
+        self.tested.append((images, labels))
+        if weights[0] == "planted":
+            _, n, width, samples = weights
+            return 1000 * n + width + (0.5 if samples == 1 else 0)
+        return float(weights[0].mean()) + len(weights[0])  # to be worked out from the weights
+
+
+OWN, SLIM, PICTURE, META = (networks.Recipe(lr=rate) for rate in (0.1, 0.2, 0.3, 0.4))
+TINY = experiment.Settings(OWN, SLIM, PICTURE, META, train=50, test=40, shown=(4, 8, 12, 32))
+
+
+@pytest.fixture(scope="module")
+def wired():
+    """A run with recorders in the learners' place."""
+    recorder = Recorder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "learn_one", recorder.one)
+        patch.setattr(networks, "learn_shared", recorder.shared)
+        patch.setattr(networks, "learn_manifold", recorder.manifold)
+        patch.setattr(networks, "accuracy", recorder.accuracy)
+        outcome = PAPER.run(TINY, 3)
+    scores = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
+    curves = {row["method"]: row for row in outcome.curves}
+    return SimpleNamespace(calls=recorder.calls, tested=recorder.tested, scores=scores, curves=curves)
+
+
+def test_each_arm_is_trained_with_its_own_settings_from_its_own_start(wired):
+    base = [w + 1 for w in random_base(32)]
+    names = (SLIMMABLE, GRID, NEUMETA, NO_ORDER, NO_NOISE, NO_TARGET)
+    starts = {SLIMMABLE: networks.by_l1(base), NO_ORDER: base}
+    recipes = {
+        SLIMMABLE: SLIM,
+        GRID: PICTURE,
+        NO_NOISE: replace(META, noise=0.0),
+        NO_TARGET: replace(META, reconstruction=0),
+    }
+    kinds = {SLIMMABLE: "Slimmable", GRID: "Grid"}
+    for name in names:
+        call = wired.calls[int(wired.scores[name, at(8)]) // 1000 - 1]
+        assert call.kind == kinds.get(name, "Manifold"), name
+        assert call.recipe == recipes.get(name, META), name
+        assert call.widths == tuple(range(16, 33)), name  # 4, 8 and 12 are never trained
+        for made, expected in zip(call.start, starts.get(name, smoothed(base)), strict=True):
+            assert torch.equal(made, expected), name
+    own = wired.calls[:4]  # the base, which is also the network of width 32, then the others
+    assert [call.widths for call in own] == [(32,), (4,), (8,), (12,)]
+    assert all(call.kind == "own" and call.recipe == OWN for call in own)
+    for n, width in ((1, 32), (2, 4), (3, 8), (4, 12)):
+        trained = float((random_base(width)[0] + n).mean()) + width
+        assert wired.scores[TRAINED, at(width)] == pytest.approx(trained)
+    assert wired.scores[CUT, at(8)] == pytest.approx(float(networks.by_l1(base)[0][:8].mean()) + 8)
+
+
+def test_all_arms_of_a_seed_share_images_and_none_is_both_trained_on_and_tested(wired):
+    images = networks.split(50, 40, seed=3)
+    for call in wired.calls:
+        assert call.seed == 3
+        assert torch.equal(call.images.train, images.train)
+        assert torch.equal(call.images.train_labels, images.train_labels)
+    for tested, labels in wired.tested:
+        assert torch.equal(tested, images.test)
+        assert torch.equal(labels, images.test_labels)
+    both = networks.split(900, 897, seed=3)
+    rows = {image.numpy().tobytes() for image in torch.cat([both.train, both.test])}
+    known = networks.digits.load()
+    assert rows == {image.numpy().tobytes() for image in torch.cat([known.train_images, known.test_images])}
+    assert not torch.equal(networks.split(50, 40, seed=4).train, images.train)
+    with pytest.raises(ValueError, match="1797"):
+        networks.split(1000, 798, seed=0)
+
+
+def test_scores_are_those_worked_out_by_hand(wired):
+    base = [w + 1 for w in random_base(32)]
+    for name, n in ((SLIMMABLE, 5), (GRID, 6), (NEUMETA, 7), (NO_ORDER, 8), (NO_NOISE, 9), (NO_TARGET, 10)):
+        assert [wired.scores[name, at(w)] for w in TINY.shown] == [1000 * n + w for w in TINY.shown]
+        assert wired.scores[name, FALL] == 24
+        assert wired.curves[name]["x"] == [4, 8, 12, 32]
+        assert wired.curves[name]["y"] == [1000 * n + w for w in TINY.shown]
+    assert [wired.scores[ONE_SAMPLE, at(w)] for w in TINY.shown] == [7000.5 + w for w in TINY.shown]
+    assert wired.scores[NO_ORDER, VARIATION] == pytest.approx(total_variation(base))
+    assert wired.scores[NEUMETA, VARIATION] == pytest.approx(total_variation(smoothed(base)))
+    network = 64 * 32 + 32 + 32 * 32 + 32 + 32 * 10 + 10
+    assert wired.scores[GRID, PARAMETERS] == network
+    one = (6 + 24) * 64 + 64 + 2 * (64 * 64 + 64) + 2 + 64 + 1  # 30 features, three layers of 64, two scales
+    assert wired.scores[NEUMETA, PARAMETERS] == 6 * one
+
+
+# ---- the record
+
+
+def test_the_probe_holds():
+    check_probe(PAPER, recorded(PAPER.slug))
