@@ -116,7 +116,7 @@ class Settings:
 
     Attributes:
         budget: K, m, epochs, batch size and α; the first K training images are used.
-        source: "digits" or "mnist".
+        source: "digits", "mnist5k" or "mnist".
         tasks, hidden, lr: N, the widths of the hidden layers, Adam's learning rate.
         watched: B, the first updates of a phase, which the learning curve's area takes.
         ewc, si, rate: λ, c and β, chosen by `tune` on seeds that are not reported.
@@ -287,6 +287,7 @@ PAPER = Paper(
         "full": replace(
             DIGITS, grid=tuple(GRID), alphas=(0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
         ),
+        "mnist5k": Settings(Budget(4_000, 800), "mnist5k", ewc=10.0, si=0.3, rate=0.0),
         "mnist": Settings(
             Budget(examples=10_000, rehearsed=6_000),
             source="mnist",
