@@ -28,7 +28,17 @@ from stages.papers.scaling.multilevel import (
 )
 from stages.papers.scaling.multilevel import arms as starts
 from stages.papers.scaling.multilevel.arms import CONTROL, SCRATCH, STACKED, cycle
-from stages.papers.scaling.multilevel.experiment import GAP, GROWN, LAST_FIFTH, LOSS, RANK, SAVED, SMALL, saved
+from stages.papers.scaling.multilevel.experiment import (
+    GAP,
+    GROWN,
+    LAST_FIFTH,
+    LOSS,
+    RANK,
+    SAVED,
+    SAVED_EARLY,
+    SMALL,
+    saved,
+)
 from stages.papers.scaling.multilevel.method import build, sizes_of
 from stages.papers.scaling.multilevel.training import Account, Ending, Schedule, World, training_flops
 from stages.training import effective_rank, fit, next_token_loss, optimiser
@@ -85,7 +95,7 @@ def test_a_network_of_copied_neurons_computes_the_same():
     assert (decoalesce(small)(TOKENS) - small(TOKENS)).abs().mean() > 0.05  # copied blocks change the function
 
 
-def test_queries_keys_and_values_are_mapped_each_by_itself_and_heads_stay_whole():
+def test_blocks_are_paired_across_the_halves_and_heads_stay_whole():
     large = network()
     small = coalesce(large)
     first, second = (block.attention.qkv for block in (large.blocks[1], large.blocks[3]))
@@ -97,10 +107,6 @@ def test_queries_keys_and_values_are_mapped_each_by_itself_and_heads_stay_whole(
         torch.testing.assert_close(got.weight[8 * part : 8 * (part + 1)], mean[:, :8] + mean[:, 8:])
         bias = (first.bias[rows] + second.bias[rows]) / 2
         torch.testing.assert_close(got.bias[8 * part : 8 * (part + 1)], (bias[:8] + bias[8:]) / 2)
-
-
-def test_blocks_are_paired_across_the_halves():
-    large = network()
     halved = halve_depth(large.state_dict())
     for block in (0, 1):
         name = "mlp.0.bias"
@@ -199,9 +205,9 @@ def test_an_ending_is_one_uninterrupted_training_with_its_own_tail():
         book.advance(model, book.new_optimiser(model), steps, tail)
         torch.testing.assert_close(parameters(model), parameters(ending.network))
         assert ending.curve[-1][:2] == (16, steps * training_flops(model))
+    spent = account()
+    spent.spent = 19 * training_flops(network())
     with pytest.raises(ValueError, match="no room for a tail"):
-        spent = account()
-        spent.spent = 19 * training_flops(network())
         spent.finish(network(), (1.0,))
 
 
@@ -233,14 +239,6 @@ def test_rates_rise_once_and_fall_before_each_ending(monkeypatch):
     assert [factor for _, _, factor in factors] == pytest.approx([0.25, 0.5, 0.75, 1] + [1] * 4 + [2 / 3, 1 / 3])
 
 
-def test_saved_flops_are_read_off_between_endings():
-    endings = [Ending(budget, loss, None, []) for budget, loss in ((0.6, 2.0), (0.8, 1.6), (1.0, 1.7), (1.2, 1.2))]
-    assert saved(endings, 1.8) == pytest.approx(30)  # half-way between 60 and 80 %
-    assert saved(endings, 1.4) == pytest.approx(-10)  # half-way between 100 and 120 %, past a bump at 100 %
-    assert saved(endings, 3.0) == pytest.approx(40)
-    assert saved(endings, 1.0) == pytest.approx(-20)
-
-
 # ---- the wiring of the experiment
 
 SETTINGS = experiment.Settings(
@@ -256,6 +254,9 @@ SETTINGS = experiment.Settings(
     rate=0.1,
     small_rate=0.2,
     stacked_rate=0.3,
+    scratch_ends=(0.6, 0.8, 1.0, 1.2),
+    cycle_ends=(0.4, 0.6, 0.8, 0.9, 1.0),
+    alphas=(0.0, 0.25, 0.5, 0.75, 1.0),
     watched=7,
     shown=10,
 )
@@ -333,10 +334,8 @@ def test_each_arm_trains_the_networks_it_names_for_as_long_as_it_says(wired):
 
 LADDER = [  # of the large network from scratch: trunk and tail of each budget
     *((0, 48, 0), (48, 12, 12)),
-    *((48, 8, 0), (56, 14, 14)),
-    *((56, 8, 0), (64, 16, 16)),
-    *((64, 8, 0), (72, 18, 18)),
-    *((72, 8, 0), (80, 20, 20)),
+    *((48, 16, 0), (64, 16, 16)),
+    *((64, 16, 0), (80, 20, 20)),
     *((80, 16, 0), (96, 24, 24)),
 ]
 
@@ -373,12 +372,26 @@ def test_scores_are_those_worked_out_by_hand(wired):
     assert scores[CONTROL, GAP] == pytest.approx(100.03 - 50 - BEFORE - target)
     ahead = FINAL[cycle(0.5)] - 100  # in large updates; it falls by one an update
     assert scores[cycle(0.5), SAVED] == pytest.approx(ahead, abs=1)
+    assert scores[cycle(0.5), SAVED_EARLY] == pytest.approx(ahead / 0.6, abs=1.5)
     small = next(row for row in wired.curves if (row["method"], row["name"]) == (CONTROL, "small"))
     assert small["x"] == pytest.approx([(50 + BEFORE) * SHARE])
     assert small["y"] == pytest.approx([100.01])  # before the update, on ten windows
     endings = next(row for row in wired.curves if (row["method"], row["name"]) == (SCRATCH, "endings"))
-    assert endings["x"] == pytest.approx([60, 70, 80, 90, 100, 120])
-    assert endings["y"] == pytest.approx([40.03, 30.03, 20.03, 10.03, 0.03, -19.97], abs=1e-3)
+    assert endings["x"] == pytest.approx([60, 80, 100, 120])
+    assert endings["y"] == pytest.approx([40.03, 20.03, 0.03, -19.97], abs=1e-3)
+
+
+def test_saved_flops_are_read_off_between_endings_never_beyond_them():
+    pairs = ((0.4, 2.0), (0.8, 1.6), (1.0, 1.7), (1.2, 1.2))
+    endings = [Ending(budget, loss, None, []) for budget, loss in pairs]
+    for loss, budget, expected in (
+        (1.8, 1.0, 40),  # half-way between 40 and 80 %
+        (1.8, 0.5, -20),  # 60 % where the rival took 50 %
+        (1.4, 1.0, -10),  # half-way between 100 and 120 %, past a bump at 100 %
+        (3.0, 1.0, 60),
+        (1.0, 1.0, -20),
+    ):
+        assert saved(endings, Ending(budget, loss, None, [])) == pytest.approx(expected)
 
 
 # ---- the record

@@ -119,6 +119,8 @@ def fill_slots(
     subject = topic * own + draw(laws.noun[topic])
     verb = draw(laws.verb[subject])
     thing = topic * own + draw(laws.object[topic, verb])
+    # nothing is done to itself: the topic's next noun takes its place
+    thing = np.where(thing == subject, topic * own + (thing + 1) % own, thing)
     job = laws.facts[entity, list(RELATIONS).index("job")]
     homes = len(words(RELATIONS["home"]))
     nouns = np.array(numbers(" ".join(TOPICS.values())))

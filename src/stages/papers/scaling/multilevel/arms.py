@@ -1,7 +1,7 @@
 """The arms: how the large network comes to be in each, and what a profile fixes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from stages.models import GPT, seeded
@@ -46,7 +46,8 @@ class Settings:
         stacked: updates of the network of half the depth.
         rate, small_rate, stacked_rate: AdamW's, chosen by size on tuning seeds.
         tail: the share of a budget over which the rate falls.
-        ladder: budgets at which from scratch and the V-cycle end; the others end at 1.
+        scratch_ends, cycle_ends: budgets, as shares, at which from scratch and the
+            V-cycle with α = 0.5 end; the other arms end at 1.
         alphas: interpolation weights.
         watched, shown: how often a curve has a point, on how many windows.
     """
@@ -58,17 +59,18 @@ class Settings:
     batch: int = 16
     tokens: int = 400_000
     test: int = 600
-    updates: int = 1000
-    initial: int = 50
-    small: int = 500
-    stacked: int = 250
+    updates: int = 2000
+    initial: int = 100
+    small: int = 1000
+    stacked: int = 1000
     rate: float = 4e-3
     small_rate: float = 8e-3
     stacked_rate: float = 4e-3
     tail: float = 0.2
-    ladder: tuple[float, ...] = (0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
-    alphas: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
-    watched: int = 50
+    scratch_ends: tuple[float, ...] = (0.6, 0.8, 1.0)
+    cycle_ends: tuple[float, ...] = (0.4, 0.5, 0.6, 0.8, 0.9, 1.0, 1.1)
+    alphas: tuple[float, ...] = (0.25, 0.5, 1.0)
+    watched: int = 100
     shown: int = 200
 
     @property
@@ -88,10 +90,10 @@ Start = Callable[[Settings, int, Account], tuple[GPT, float | None]]
 
 @dataclass(frozen=True)
 class Arm:
-    """How the large network comes to be, and whether it ends at all budgets."""
+    """How the large network comes to be, and the budgets at which it ends."""
 
     start: Start
-    ladder: bool = False
+    ends: tuple[float, ...] = (1.0,)
 
 
 def from_scratch(
@@ -146,11 +148,11 @@ def from_stack(
 def arms(settings: Settings) -> dict[str, Arm]:
     """Return all arms by name."""
     cycles = {
-        cycle(alpha): Arm(partial(from_cycle, alpha=alpha), ladder=alpha == 0.5)
-        for alpha in settings.alphas
+        cycle(alpha): Arm(partial(from_cycle, alpha=alpha)) for alpha in settings.alphas
     }
+    cycles[cycle(0.5)] = replace(cycles[cycle(0.5)], ends=settings.cycle_ends)
     return {
-        SCRATCH: Arm(from_scratch, ladder=True),
+        SCRATCH: Arm(from_scratch, settings.scratch_ends),
         **cycles,
         CONTROL: Arm(from_small),
         STACKED: Arm(from_stack),

@@ -27,7 +27,8 @@ from stages.papers.scaling.multilevel.training import (
 from stages.training import effective_rank
 
 LOSS = "held-out loss"
-SAVED = "FLOPs saved"
+SAVED = "FLOPs saved (%)"
+SAVED_EARLY = "FLOPs saved (%) at the loss of a 60 % run"
 RANK = "effective rank"
 GROWN = "loss after growth"
 LAST_FIFTH = "loss gained by the last fifth"
@@ -86,17 +87,22 @@ CLAIMS = (
 )
 ALSO = (
     less_loss("C1b", "The V-cycle ends lower at equal FLOPs.", SCRATCH, "not found"),
-    less_loss("C2b", "α = 0.5 ends lower than 0.25.", QUARTER, "0.25 for GPT, DeiT"),
-    less_loss("C2c", "α = 0.5 ends lower than 0.", cycle(0), "not found"),
     Claim(
-        "C2d",
+        "C1c",
+        "With 60 % of the FLOPs as the measure, the V-cycle saves some of them.",
+        SAVED_EARLY,
+        V_CYCLE,
+    ),
+    less_loss("C2b", "α = 0.5 ends lower than 0.25.", QUARTER, "0.25 for GPT, DeiT"),
+    Claim(
+        "C2c",
         "The large network's parameters fill more dimensions than after growth alone.",
         RANK,
         V_CYCLE,
         GROWTH,
     ),
     Claim(
-        "C2e",
+        "C2d",
         "Right after growth the order is the reverse: growth alone starts lower.",
         GROWN,
         GROWTH,
@@ -157,8 +163,7 @@ def run(settings: Settings, seed: int) -> Outcome:
         if small_loss is not None:
             outcome.score(name, SMALL, small_loss)
             outcome.score(name, GROWN, held_out_loss(network, world.tests))
-        budgets = settings.ladder if arm.ladder else (1.0,)
-        found[name] = account.finish(network, budgets)
+        found[name] = account.finish(network, arm.ends)
         describe(outcome, name, found[name], schedule)
     compare(outcome, found)
     return outcome
@@ -189,7 +194,9 @@ def compare(outcome: Outcome, found: dict[str, list[Ending]]) -> None:
     scratch = found[SCRATCH]
     target = at(scratch, 1.0).loss
     outcome.score(SCRATCH, LAST_FIFTH, at(scratch, 0.8).loss - target)
-    outcome.score(V_CYCLE, SAVED, saved(found[V_CYCLE], target))
+    endings = found[V_CYCLE]
+    outcome.score(V_CYCLE, SAVED, saved(endings, at(scratch, 1.0)))
+    outcome.score(V_CYCLE, SAVED_EARLY, saved(endings, at(scratch, 0.6)))
     small = {
         row["method"]: row["value"] for row in outcome.scores if row["metric"] == SMALL
     }
@@ -201,16 +208,17 @@ def at(endings: list[Ending], budget: float) -> Ending:
     return next(ending for ending in endings if ending.budget == budget)
 
 
-def saved(endings: list[Ending], target: float) -> float:
-    """Return how much of the budget is left, in per cent, when the loss reaches a
-    target.
+def saved(endings: list[Ending], rival: Ending) -> float:
+    """Return by how much fewer FLOPs than a rival's an arm needs for the rival's loss,
+    in per cent of the rival's.
 
-    Between endings losses are interpolated; a target below all of them, or above, gives
-    what the last ending leaves, or the first.
+    Between the arm's endings losses are interpolated. A loss that lies below all of
+    them, or above, counts as that of the last ending, or of the first.
     """
     budgets = np.array([ending.budget for ending in endings])
     losses = np.minimum.accumulate([ending.loss for ending in endings])
-    return 100 * (1 - np.interp(target, losses[::-1], budgets[::-1]))
+    needed = np.interp(rival.loss, losses[::-1], budgets[::-1])
+    return 100 * (1 - needed / rival.budget)
 
 
 FULL = Settings()
@@ -224,7 +232,16 @@ PAPER = Paper(
     claims=CLAIMS,
     also=ALSO,
     gates=GATES,
-    deviations=(),
+    deviations=(
+        "The plan had 1,000 updates. On tuning seeds the small network's stage then"
+        " ended before it had learnt what a topic is, and the V-cycle ended behind;"
+        " 2,000 were taken, on tuning seeds, as the one redesign of the world.",
+        "Before the claims were fixed, a prototype on another small language (two"
+        " seeds, untuned) had shown the V-cycle saving 20 % of the FLOPs of training"
+        " from scratch, and ahead of “small, then grown”.",
+        "C1c was added when tuning seeds had shown that the V-cycle is ahead in short"
+        " runs; it has no verdict.",
+    ),
     profiles={
         "probe": replace(
             FULL,
@@ -242,7 +259,19 @@ PAPER = Paper(
             watched=10,
             shown=10,
         ),
-        "quick": replace(FULL),
+        "quick": replace(
+            FULL,
+            tokens=100_000,
+            test=200,
+            updates=80,
+            initial=4,
+            small=40,
+            stacked=40,
+            scratch_ends=(0.6, 0.8, 1.0),
+            cycle_ends=(0.6, 0.8, 1.0, 1.1),
+            alphas=(0.5, 1.0),
+            watched=40,
+        ),
         "full": FULL,
     },
     run=run,
