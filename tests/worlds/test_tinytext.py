@@ -1,5 +1,7 @@
 """The small language: its words, its laws as they are found again in a corpus, its facts, its windows."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -97,7 +99,7 @@ def test_words_follow_the_grammars_laws(text):
     found = np.zeros((len(nouns), len(verbs)))
     subjects = np.zeros(len(nouns))
     for sentence in sentences(text):
-        for noun, verb in zip(sentence, sentence[1:], strict=False):
+        for noun, verb in pairwise(sentence):
             if noun in nouns and verb in verbs:
                 found[nouns.index(noun), verbs.index(verb)] += 1
         if sentence[0] == "the" and sentence[1] in nouns:
