@@ -220,7 +220,7 @@ def test_the_grid_is_itself_at_full_width_and_a_straight_line_between():
 
 def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_width(monkeypatch):
     images = networks.split(60, 30, seed=5)
-    recipe = networks.Recipe(lr=1e-3, updates=12, warmup=2, reconstruction=3, samples=2, hidden=8)
+    recipe = networks.Recipe(lr=1e-3, updates=12, warmup=2, reconstruction=3, noise=1.0, samples=2, hidden=8)
     base = random_base(8)
     asked = []
     plain = Manifold.forward
@@ -231,7 +231,10 @@ def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_
 
     monkeypatch.setattr(Manifold, "forward", forward)
     targets = []
+    averages = []
     penalty = regularisers
+    kept = MovingAverage
+    monkeypatch.setattr(networks, "MovingAverage", lambda *a: (averages.append(kept(*a)), averages[-1])[1])
     monkeypatch.setattr(networks, "regularisers", lambda w, t, d: (targets.append(t), penalty(w, t, d))[1])
     sample = networks.learn_manifold(base, (5, 6, 8), images, recipe, seed=5)
     assert asked[:3] == [(8, 1.0)] * 3
@@ -239,8 +242,11 @@ def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_
     assert len(asked) == 15
     assert all(target is base for target in targets)
     asked.clear()
-    sample(3)
+    made = sample(3)
     assert asked == [(3, 0.0), (3, 1.0)]
+    chance_at_test = networks.torch_rng(5, "test noise", 3)
+    expected = morph(averages[0].module, 3, 2, 1.0, chance_at_test)  # of the average, not of the last step
+    assert torch.equal(made[0], expected[0])
     asked.clear()
     targets.clear()
     networks.learn_manifold(base, (5, 6, 8), images, replace(recipe, reconstruction=0, noise=0.0), seed=5)

@@ -164,7 +164,7 @@ class Recipe:
     clip: float = 1.0
     reconstruction: int = 300
     decay: float = 1e-4
-    noise: float = 1.0
+    noise: float = 0.5
     samples: int = 50
     keep: float = 0.995
     hidden: int = 64
