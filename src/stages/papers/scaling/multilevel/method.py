@@ -35,7 +35,7 @@ def coalescing(size: int) -> Float[Tensor, "half size"]:
 
 def decoalescing(size: int) -> Float[Tensor, "double size"]:
     """Return T, which copies every neuron (eq. 2)."""
-    return normalise_rows(coalescing(2 * size).T)  # eq. 2: T = rownorm(Fᵀ) = [I; I]
+    return normalise_rows(coalescing(2 * size).T)  # eq. 2: [I; I]
 
 
 def normalise_rows(matrix: Float[Tensor, "to from"]) -> Float[Tensor, "to from"]:
@@ -164,7 +164,12 @@ def interpolate(before: GPT, grown: GPT, alpha: float) -> GPT:
 
 
 def v_cycle(
-    model: GPT, train: Train, initial: int, small: int, alpha: float, levels: int = 2
+    model: GPT,
+    train: Train,
+    initial: int,
+    small: int,
+    alpha: float,
+    levels: int = 2,
 ) -> GPT:
     """Go down to the smallest level and up again (Algorithm 1); `model` stays as it is.
 
