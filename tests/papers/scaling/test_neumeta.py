@@ -335,6 +335,7 @@ def test_each_arm_is_trained_with_its_own_settings_from_its_own_start(wired):
         assert call.widths == tuple(range(16, 33)), name  # 4, 8 and 12 are never trained
         for made, expected in zip(call.start, starts.get(name, smoothed(base)), strict=True):
             assert torch.equal(made, expected), name
+    assert set(experiment.arms(TINY)) - set(experiment.arms(replace(TINY, without=(GRID,)))) == {GRID}
     own = wired.calls[:4]  # the base, which is also the network of width 32, then the others
     assert [call.widths for call in own] == [(32,), (4,), (8,), (12,)]
     assert all(call.kind == "own" and call.recipe == OWN for call in own)
