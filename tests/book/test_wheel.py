@@ -19,11 +19,13 @@ from nbformat.v4 import new_code_cell
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = "continual/power_law_rehearsal"
-# Colab's releases of what its own notebooks and widgets need; an upgrade of them breaks it.
+# Colab's releases of what its own notebooks and widgets need; an upgrade of them breaks it, and a newer mlxtend asks
+# for one.
 COLAB = {
     "ipython": "7.34.0",
     "ipywidgets": "7.7.1",
     "matplotlib": "3.10.0",
+    "mlxtend": "0.23.4",
     "numpy": "2.0.2",
     "pandas": "2.2.2",
     "scikit-learn": "1.6.1",

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from stages.evidence import check_probe, recorded
+from stages.evidence import check_probe, load_record, recorded
+from stages.evidence.probe import moved, setting_values
+from stages.evidence.store import record_path
 from stages.papers.continual.common.stacked import History, free
 from stages.papers.continual.power_law_rehearsal import (
     EXPONENTIAL,
@@ -32,6 +34,7 @@ from stages.papers.continual.power_law_rehearsal import (
 )
 from stages.papers.continual.power_law_rehearsal.experiment import AVERAGE, BEST, FORGETTING, GRID, JOINT, WORST, knob
 from stages.papers.continual.power_law_rehearsal.learners import EWC, SI, diagonal_fisher
+from stages.paths import data_dir
 from stages.seeding import rng
 from stages.training import StackedMLP
 
@@ -404,8 +407,17 @@ def test_tuning_tries_each_candidate_by_itself_and_the_choice_is_at_no_edge(monk
         assert getattr(full, kind) in values
 
 
-# ---- the record
+# ---- the records
 
 
-def test_the_probe_holds():
-    check_probe(PAPER, recorded(PAPER.slug))
+def test_the_probe_holds_and_the_record_of_mnist5k_is_whole_and_of_the_same_code():
+    record = recorded(PAPER.slug)
+    check_probe(PAPER, record)
+    larger = load_record(record_path(data_dir() / "evidence", PAPER.slug, "mnist5k"), PAPER.slug)
+    assert larger.settings == setting_values(PAPER.settings("mnist5k"))
+    assert not moved(record.probe, larger.probe)
+    assert larger.seeds == list(range(10))
+    arms = {row["method"] for row in larger.scores}
+    assert arms == {NONE, *SHAPES, BEST, "EWC", "SI", JOINT}
+    assert len([row for row in larger.scores if row["metric"] == AVERAGE]) == 10 * len(arms)
+    assert [gate["name"] for gate in larger.gates if gate["met"]] == [gate.name for gate in PAPER.gates]
