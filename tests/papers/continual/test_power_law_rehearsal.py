@@ -420,4 +420,4 @@ def test_the_probe_holds_and_the_record_of_mnist5k_is_whole_and_of_the_same_code
     arms = {row["method"] for row in larger.scores}
     assert arms == {NONE, *SHAPES, BEST, "EWC", "SI", JOINT}
     assert len([row for row in larger.scores if row["metric"] == AVERAGE]) == 10 * len(arms)
-    assert [gate["name"] for gate in larger.gates if gate["met"]] == [gate.name for gate in PAPER.gates]
+    assert [gate["name"] for gate in larger.gates if gate["met"]] == [gate.text for gate in PAPER.gates]
