@@ -129,7 +129,8 @@ def jitter(v: Tensor, size: float, generator: torch.Generator | None) -> Tensor:
 def features(v: Float[Tensor, "n 6"], frequencies: int, norm: float) -> Tensor:
     """Give relative places, sizes, and waves of relative row and column (eq. 5)."""
     relative = v[:, :3] / v[:, 3:]
-    angles = relative[:, 1:, None] * torch.pi * 2.0 ** torch.arange(frequencies)
+    octaves = 2.0 ** torch.arange(frequencies)
+    angles = relative[:, 1:, None] * torch.pi * octaves
     waves = torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
     return torch.cat([relative, v[:, 3:] / norm, waves], dim=1)  # eq. 5
 
@@ -173,7 +174,10 @@ class Manifold(nn.Module):
         self.mlps = nn.ModuleList(made)
 
     def forward(
-        self, width: int, noise: float = 0.0, generator: torch.Generator | None = None
+        self,
+        width: int,
+        noise: float = 0.0,
+        generator: torch.Generator | None = None,
     ) -> Weights:
         """Sample all weights of the network of a width; noise is in cells (eq. 7)."""
         (_, inputs), classes = self.full[0], self.full[-1][0]
@@ -185,8 +189,8 @@ class Manifold(nn.Module):
             x = features(v, self.frequencies, self.norm)
             # true layer and true fan-in, whatever the noise
             fan_in = (*shape, 1)[1] / (*self.full[layer], 1)[1]
-            value = self.deviations[layer] / fan_in * self.mlps[layer](x)  # eq. 7
-            weights.append(value.view(shape))
+            scale = self.deviations[layer] / fan_in
+            weights.append(scale * self.mlps[layer](x).view(shape))  # eq. 7
         return weights
 
 
