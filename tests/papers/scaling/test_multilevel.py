@@ -4,12 +4,13 @@ from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from stages.evidence import check_probe, recorded
+from stages.evidence import Outcome, check_probe, recorded
 from stages.models import GPT, seeded
 from stages.papers.scaling.multilevel import (
     PAPER,
@@ -42,6 +43,7 @@ from stages.papers.scaling.multilevel.experiment import (
 from stages.papers.scaling.multilevel.method import build, sizes_of
 from stages.papers.scaling.multilevel.training import Account, Ending, Schedule, World, training_flops
 from stages.training import effective_rank, fit, next_token_loss, optimiser
+from stages.worlds import tinytext
 
 TOKENS = torch.arange(60).view(5, 12) * 7 % 20
 
@@ -123,7 +125,7 @@ def test_blocks_are_paired_across_the_halves_and_heads_stay_whole():
         coalesce(network(depth=3))
 
 
-def test_interpolation_runs_from_the_saved_network_to_the_grown_one():
+def test_the_cycle_mixes_with_the_network_as_it_was_before_coalescing():
     before, grown = network(seed=1), network(seed=2)
     kept = parameters(before).clone()
     assert torch.equal(parameters(interpolate(before, grown, 0)), kept)
@@ -134,8 +136,6 @@ def test_interpolation_runs_from_the_saved_network_to_the_grown_one():
         mixed.positions += 1
     assert torch.equal(parameters(before), kept)
 
-
-def test_the_cycle_mixes_with_the_network_as_it_was_before_coalescing():
     large = network(width=16)
     start = parameters(large).clone()
     calls = []
@@ -176,18 +176,10 @@ def test_twin_neurons_stay_twins_unless_interpolation_parts_them():
 # ---- the account
 
 
-def test_flops_are_what_torch_counts():
-    for sizes in ({"width": 16, "depth": 4, "heads": 4}, {"width": 8, "depth": 2, "heads": 2}):
-        model = network(**sizes)
-        tokens = torch.zeros(3, 12, dtype=torch.int64)
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            model(tokens).sum().backward()
-        assert training_flops(model) == counter.get_total_flops() / tokens.numel()
-
-
 def account(whole=20, tail=0.2, warmup=4, watched=1000):
     """An account of a tiny world; the network of 16 x 4 is the large one."""
-    world = World(TOKENS.roll(1).repeat(60, 1).view(60, 5, 12), TOKENS)
+    batches = torch.randint(20, (60, 5, 12), generator=torch.Generator().manual_seed(0))
+    world = World(batches, TOKENS)
     rates = {(16, 4): 1e-2, (8, 2): 2e-2, (16, 2): 3e-2}
     cost = training_flops(network())
     return Account(world, Schedule(whole * cost, whole, warmup, tail, rates, watched, 2))
@@ -211,16 +203,38 @@ def test_an_ending_is_one_uninterrupted_training_with_its_own_tail():
         spent.finish(network(), (1.0,))
 
 
-def test_rates_rise_once_and_fall_before_each_ending(monkeypatch):
+def test_flops_are_what_torch_counts_and_losses_are_measured_on_test_windows():
+    for sizes in ({"width": 16, "depth": 4, "heads": 4}, {"width": 8, "depth": 2, "heads": 2}):
+        model = network(**sizes)
+        tokens = torch.zeros(3, 12, dtype=torch.int64)
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            model(tokens).sum().backward()
+        assert training_flops(model) == counter.get_total_flops() / tokens.numel()
+    model, book = network(), account(watched=3)
+    book.train(model, 7)
+    cost = training_flops(model)
+    assert [(width, spent) for width, spent, _ in book.curve] == [(16, 3 * cost), (16, 6 * cost), (16, 7 * cost)]
+    assert book.curve[-1][2] == training.held_out_loss(model, TOKENS[:2])
+    guesses = model(TOKENS).detach().log_softmax(-1)[:, :-1]
+    right = guesses.gather(-1, TOKENS[:, 1:, None])
+    assert training.held_out_loss(model, TOKENS) == pytest.approx(-float(right.mean()), rel=1e-5)
+
+
+def test_rates_rise_once_and_fall_before_each_ending_and_update_n_reads_batch_n(monkeypatch):
     factors = []
 
     def recorder(loss, steps, adam, *, schedule, clip, after_step):
-        assert clip == training.CLIP
+        assert clip == 1.0
+        assert adam.param_groups[0]["weight_decay"] == 0.01
         for step in steps:
             factors.append((step, adam.param_groups[0]["lr"], schedule(step)))
+            loss(step)
+            assert torch.equal(read[-1], book.world.batches[step])
             after_step(step)
 
+    read = []
     monkeypatch.setattr(training, "fit", recorder)
+    monkeypatch.setattr(training, "next_token_loss", lambda logits, tokens: read.append(tokens) or torch.tensor(0.0))
     book = account()
     book.train(network(), 4)  # no longer than the warm-up: no tail
     book.train(network(width=8, depth=2, heads=2), 10)
@@ -234,8 +248,7 @@ def test_rates_rise_once_and_fall_before_each_ending(monkeypatch):
     left = round(16 - 10 * small / training_flops(network()))
     assert [factor for _, _, factor in factors] == pytest.approx([1] * (left - 4) + [0.8, 0.6, 0.4, 0.2])
     factors.clear()
-    fresh = account()
-    fresh.train(network(width=8, depth=2, heads=2), 10)
+    account().train(network(width=8, depth=2, heads=2), 10)
     assert [factor for _, _, factor in factors] == pytest.approx([0.25, 0.5, 0.75, 1] + [1] * 4 + [2 / 3, 1 / 3])
 
 
@@ -301,7 +314,9 @@ def wired():
         outcome = PAPER.run(SETTINGS, 3)
         PAPER.run(replace(SETTINGS, alphas=(0.5,)), 4)
     scores = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
-    return SimpleNamespace(scores=scores, stages=stages, worlds=worlds, curves=outcome.curves)
+    return SimpleNamespace(
+        scores=scores, stages=stages, worlds=worlds, curves=outcome.curves, exhibits=outcome.exhibits
+    )
 
 
 SHARE = training_flops(GPT(231, 8, 2, 2, 12)) / training_flops(GPT(231, 16, 4, 4, 12))  # a small update's cost
@@ -344,11 +359,19 @@ def test_arms_of_a_seed_start_alike_and_read_the_same_text(wired):
     first = [s.start for s in wired.stages if s.first == 0 and s.sizes == (16, 4, 4)]
     assert all(torch.equal(start, first[0]) for start in first[:6])
     assert not torch.equal(first[-1], first[0])  # the other seed
-    control = next(s for s in wired.stages if s.sizes == (8, 2, 2) and s.first == 0).start
-    assert all(not torch.equal(control, s.start) for s in wired.stages if s.sizes == (8, 2, 2) and s.first)
+    new = SETTINGS.new(3, width=16, depth=4, heads=4)
+    assert torch.equal(first[0], parameters(new))
+    at = next(i for i, s in enumerate(wired.stages) if s.sizes == (8, 2, 2) and s.first == 0)
+    small = SETTINGS.new(3, width=8, depth=2, heads=2)
+    assert torch.equal(wired.stages[at].start, parameters(small))
+    with torch.no_grad():
+        small.norm.bias += wired.stages[at].updates
+    grown = parameters(interpolate(new, decoalesce(small), 0.5))
+    torch.testing.assert_close(wired.stages[at + 1].start, grown)
     one, other = wired.worlds  # one for each seed
-    assert one.batches.shape == (200, 2, 12)
-    assert one.tests.shape == (30, 12)
+    text, held_out = tinytext.corpus(500, 3), tinytext.corpus(125, 3, ("held out",))
+    assert torch.equal(one.batches.view(-1, 12), tinytext.windows(text, 400, 12, 3, "batches"))
+    assert torch.equal(one.tests, tinytext.windows(held_out, 30, 12, 3, "tests"))
     assert not torch.equal(one.batches, other.batches)
     assert not torch.equal(one.tests, other.tests)
     text = World.of(3, tokens=4000, updates=100, batch=8, length=24, test=100)
@@ -364,7 +387,7 @@ def test_scores_are_those_worked_out_by_hand(wired):
             alpha = 1.0 if name == "growth only" else float(name.split("= ")[1])
             assert scores[name, SMALL] == pytest.approx(100.03 - 60)
             assert scores[name, GROWN] == pytest.approx(100.03 - ((1 - alpha) * 5 + alpha * 30), abs=1e-4)
-        assert 1 <= scores[name, RANK] <= 16
+        assert float(wired.exhibits[name].norm.bias.detach().mean()) == pytest.approx(FINAL[name], abs=1e-3)
     assert scores[CONTROL, SMALL] == pytest.approx(100.03 - 50 - BEFORE)
     assert scores[CONTROL, GROWN] == pytest.approx(100.03 - (50 + BEFORE) / 4, abs=1e-4)
     assert scores[STACKED, SMALL] == scores[STACKED, GROWN] == pytest.approx(80.03)
@@ -372,7 +395,9 @@ def test_scores_are_those_worked_out_by_hand(wired):
     assert scores[CONTROL, GAP] == pytest.approx(100.03 - 50 - BEFORE - target)
     ahead = FINAL[cycle(0.5)] - 100  # in large updates; it falls by one an update
     assert scores[cycle(0.5), SAVED] == pytest.approx(ahead, abs=1)
-    assert scores[cycle(0.5), SAVED_EARLY] == pytest.approx(ahead / 0.6, abs=1.5)
+    ends = {row["name"]: row for row in wired.curves if row["method"] == cycle(0.5)}["endings"]
+    needed = np.interp(40.03, ends["y"][::-1], ends["x"][::-1])  # from scratch at 60 %
+    assert scores[cycle(0.5), SAVED_EARLY] == pytest.approx(100 - needed / 0.6, abs=1e-3)
     small = next(row for row in wired.curves if (row["method"], row["name"]) == (CONTROL, "small"))
     assert small["x"] == pytest.approx([(50 + BEFORE) * SHARE])
     assert small["y"] == pytest.approx([100.01])  # before the update, on ten windows
@@ -381,7 +406,8 @@ def test_scores_are_those_worked_out_by_hand(wired):
     assert endings["y"] == pytest.approx([40.03, 20.03, 0.03, -19.97], abs=1e-3)
 
 
-def test_saved_flops_are_read_off_between_endings_never_beyond_them():
+def test_readings_of_an_ending_are_exact():
+    """FLOPs saved, between endings and never beyond them; effective rank and spectrum of the network at 100 %."""
     pairs = ((0.4, 2.0), (0.8, 1.6), (1.0, 1.7), (1.2, 1.2))
     endings = [Ending(budget, loss, None, []) for budget, loss in pairs]
     for loss, budget, expected in (
@@ -392,6 +418,41 @@ def test_saved_flops_are_read_off_between_endings_never_beyond_them():
         (1.0, 1.0, -20),
     ):
         assert saved(endings, Ending(budget, loss, None, [])) == pytest.approx(expected)
+    model = network(width=8, depth=2, heads=2)
+    with torch.no_grad():
+        for block, size in zip(model.blocks, (1.0, 3.0), strict=True):
+            block.mlp[0].weight.zero_()
+            block.mlp[0].weight[:2, :2] = size * torch.tensor([[0.0, 2.0], [2.0, 0.0]])
+    outcome = Outcome()
+    schedule = account().schedule
+    experiment.describe(outcome, "arm", [Ending(0.6, 9.0, network(), []), Ending(1.0, 5.0, model, [])], schedule)
+    scores = {row["metric"]: row["value"] for row in outcome.scores}
+    assert scores == pytest.approx({LOSS: 5.0, RANK: 2.0})
+    spectrum = next(row for row in outcome.curves if row["name"] == "spectrum")
+    assert spectrum["y"] == pytest.approx([4, 4, 0, 0, 0, 0, 0, 0], abs=1e-5)
+
+
+def test_claims_and_gates_compare_what_they_say():
+    half = cycle(0.5)
+    expected = {
+        "C1": (SAVED, half, None, 5.0, "superiority", False),
+        "C2": (LOSS, half, "growth only", 0.01, "superiority", True),
+        "C3": (LOSS, half, CONTROL, 0.01, "superiority", True),
+        "C4": (LOSS, half, STACKED, 0.01, "noninferiority", True),
+        "C1b": (LOSS, half, SCRATCH, 0.01, "superiority", True),
+        "C1c": (SAVED_EARLY, half, None, 0.0, "superiority", False),
+        "C2b": (LOSS, half, cycle(0.25), 0.01, "superiority", True),
+        "C2c": (RANK, half, "growth only", 0.0, "superiority", False),
+        "C2d": (GROWN, "growth only", half, 0.0, "superiority", True),
+        "C3b": (SMALL, half, CONTROL, 0.0, "superiority", True),
+        "C3c": (LOSS, CONTROL, SCRATCH, 0.01, "superiority", True),
+    }
+    found = {
+        c.key: (c.metric, c.better, c.worse, c.margin, c.kind, c.lower_is_better) for c in (*PAPER.claims, *PAPER.also)
+    }
+    assert found == expected
+    gates = [(gate.method, gate.metric, gate.minus, gate.least, gate.most) for gate in PAPER.gates]
+    assert gates == [(SCRATCH, LAST_FIFTH, None, 0.03, None), (CONTROL, GAP, None, 0.05, None)]
 
 
 # ---- the record

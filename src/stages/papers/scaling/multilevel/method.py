@@ -177,7 +177,7 @@ def v_cycle(
         model: the large network, not yet trained.
         train: trains a network in place for some updates, with a new optimiser.
         initial: updates of a level on the way down.
-        small: updates of a level on the way up, the first excepted.
+        small: updates of each smaller level on the way up.
         alpha: the share of the grown network.
         levels: how many sizes there are.
 

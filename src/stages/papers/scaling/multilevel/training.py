@@ -54,8 +54,13 @@ class World:
     def of(
         cls, seed: int, tokens: int, updates: int, batch: int, length: int, test: int
     ) -> "World":
-        """Write the text of a seed: so many tokens to train on, and as many windows to
-        test on.
+        """Write the text of a seed.
+
+        Args:
+            tokens: of the training text; the test text has a quarter of them.
+            updates, batch, length: how many batches are cut out of it, of how many
+                windows, of how many tokens.
+            test: windows to measure the loss on.
         """
         text = tinytext.corpus(tokens, seed)
         held_out = tinytext.corpus(max(tokens // 4, length), seed, ("held out",))
@@ -104,7 +109,8 @@ class Account:
 
     def train(self, model: GPT, updates: int) -> None:
         """Train a network in place, with a new optimiser, in a stage that is not the
-        arm's last: it rises, if the arm has just begun, and falls after that.
+        arm's last. The rate rises while the arm warms up, and falls in a tail at the
+        end of the stage, unless the stage is all warm-up.
         """
         rising = max(0, self.schedule.warmup - self.seen)
         tail = min(round(self.schedule.tail * updates), max(0, updates - rising))
@@ -120,7 +126,8 @@ class Account:
             budgets: shares of the whole, rising.
 
         Raises:
-            ValueError: so much is spent that a budget has no room for its tail.
+            ValueError: so much is spent, or budgets rise so little, that one of them
+                has no room for its tail.
         """
         adam = self.new_optimiser(model)
         endings = []
