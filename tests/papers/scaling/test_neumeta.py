@@ -219,7 +219,6 @@ def test_the_grid_is_itself_at_full_width_and_a_straight_line_between():
 
 
 def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_width(monkeypatch):
-    images = networks.split(60, 30, seed=5)
     recipe = networks.Recipe(lr=1e-3, updates=12, warmup=2, reconstruction=3, noise=1.0, samples=2, hidden=8)
     base = random_base(8)
     asked = []
@@ -235,13 +234,22 @@ def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_
     penalty = regularisers
     kept = MovingAverage
     monkeypatch.setattr(networks, "MovingAverage", lambda *a: (averages.append(kept(*a)), averages[-1])[1])
+    updates = []
+    plain_update = MovingAverage.update
+    monkeypatch.setattr(MovingAverage, "update", lambda self, m: (updates.append(m), plain_update(self, m)))
+    seeds = []
+    for module, name in ((networks, "rng"), (networks, "torch_rng"), (method, "seeded")):
+        source = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda s, *names, of=source: (seeds.append(s), of(s, *names))[1])
     monkeypatch.setattr(networks, "regularisers", lambda w, t, d: (targets.append(t), penalty(w, t, d))[1])
+    images = networks.split(60, 30, seed=5)
     sample = networks.learn_manifold(base, (5, 6, 8), images, recipe, seed=5)
     assert asked[:3] == [(8, 1.0)] * 3
     assert {width for width, _ in asked[3:]} == {5, 6, 8}
     assert len(asked) == 15
     assert all(target is base for target in targets)
     asked.clear()
+    assert len(updates) == 12
     made = sample(3)
     assert asked == [(3, 0.0), (3, 1.0)]
     chance_at_test = networks.torch_rng(5, "test noise", 3)
@@ -261,6 +269,9 @@ def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_
     networks.learn_shared(module, (5, 6, 8), images, recipe, seed=5)
     assert shared == [width for width, _ in asked]  # the same widths at the same steps
     assert not torch.equal(module.weights[0], base[0])
+    assert set(seeds) == {5}  # of images, widths, batches, noise and initial weights
+    alone = networks.learn_one(16, images, networks.Recipe(lr=1e-2, updates=250, warmup=2), seed=5)
+    assert networks.accuracy(alone, images.train, images.train_labels) > 90
 
 
 # ---- the wiring of the experiment
