@@ -74,8 +74,17 @@ def test_a_permutation_keeps_the_function_and_the_smooth_one_lowers_the_variatio
         assert not torch.equal(other[2], base[2])
     assert total_variation(smoothed(base)) < total_variation(base)
     assert total_variation([torch.tensor([[1.0, 3.0], [2.0, 7.0]]), torch.tensor([4.0, 1.0])]) == 15  # 1+4 +2+5 +3
-    norms = networks.by_l1(base)[0].abs().sum(1)
-    assert (norms.diff() <= 0).all()
+    for tensor in (0, 2):
+        assert (networks.by_l1(base)[tensor].abs().sum(1).diff() <= 1e-6).all()
+    for layer in (0, 1):  # each layer has an order of its own
+        steps = [neurons(network, layer).diff(dim=0).abs().sum() for network in (base, smoothed(base))]
+        assert steps[1] < 0.95 * steps[0]
+    w1, b1, w2, b2, w3, b3 = base
+    by_hand = ((IMAGES @ w1.T + b1).relu() @ w2.T + b2).relu() @ w3.T + b3
+    assert torch.allclose(networks.classify(base, IMAGES), by_hand, atol=1e-5)
+    right = by_hand.argmax(1)
+    assert networks.accuracy(base, IMAGES, right) == 100
+    assert networks.accuracy(base, IMAGES, torch.where(torch.arange(20) < 5, (right + 1) % 10, right)) == 75
     for layer in (0, 1):  # a neuron is its row, its bias and its column of the next layer
         row, bias, following = base[2 * layer : 2 * layer + 3]
         assert torch.equal(neurons(base, layer)[2], torch.cat([row[2], bias[2:3], following[:, 2]]))
@@ -96,7 +105,9 @@ def test_the_path_is_the_shortest_on_few_neurons_and_two_opt_only_shortens():
             assert path_length(order, distance) <= path_length(greedy, distance) + 1e-9
     assert max(gaps) < 1e-5
     line = np.abs(np.subtract.outer(np.arange(5.0), np.arange(5.0)))
-    assert two_opt(np.array([2, 1, 0, 3, 4]), line).tolist() in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0])  # turns an end
+    for size in (1.0, 0.01):
+        turned = two_opt(np.array([2, 1, 0, 3, 4]), size * line).tolist()
+        assert turned in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0])  # an end is turned round
 
 
 # ---- the function of coordinates
@@ -107,12 +118,12 @@ def test_coordinates_give_relative_places_and_raw_sizes_and_stay_as_they_are():
     assert v.tolist() == [[2, i, j, 6, 2, 3] for i in range(2) for j in range(3)]
     assert coordinates(1, (3,), 6).tolist() == [[1, i, 0, 6, 3, 1] for i in range(3)]
     before = v.clone()
-    x = features(v, frequencies=2, norm=4.0)
+    x = features(v, frequencies=3, norm=4.0)
     assert torch.equal(v, before)  # sampling twice from one tensor gives the same
     last = x[-1]  # l = 2, i = 1, j = 2
     assert last[:6].tolist() == pytest.approx([2 / 6, 1 / 2, 2 / 3, 6 / 4, 2 / 4, 3 / 4])
-    angles = [np.pi / 2, np.pi, 2 * np.pi / 3, 4 * np.pi / 3]
-    expected = [*np.sin(angles[:2]), *np.cos(angles[:2]), *np.sin(angles[2:]), *np.cos(angles[2:])]
+    angles = [place * np.pi * octave for place in (1 / 2, 2 / 3) for octave in (1, 2, 4)]
+    expected = [*np.sin(angles), *np.cos(angles)]
     waves = sorted(last[6:].tolist())
     assert waves == pytest.approx(sorted(expected), abs=1e-6)
 
@@ -133,6 +144,7 @@ def test_noise_moves_rows_columns_and_sizes_by_half_a_cell_and_none_is_determini
 def test_noise_changes_neither_the_perceptron_of_a_weight_nor_its_fan_in():
     base = random_base(8)
     manifold = small_manifold(base)
+    assert manifold.norm == 8
     for layer, mlp in enumerate(manifold.mlps):  # perceptron l says l + 1, whatever it is told
         with torch.no_grad():
             mlp.last.weight.zero_()
@@ -152,6 +164,8 @@ def test_residual_layers_start_at_a_tenth():
     for layer in mlp.later:
         h = h + 0.1 * layer(h).relu()
     assert torch.allclose(mlp(x), mlp.last(h)[:, 0], atol=1e-6)
+    got, expected = (torch.autograd.grad(y.sum(), mlp.first.weight)[0] for y in (mlp(x), mlp.last(h)))
+    assert torch.allclose(got, expected, atol=1e-5)
     assert len(mlp.later) == 2
 
 
@@ -166,6 +180,9 @@ def test_reconstruction_counts_large_weights_more_and_only_at_full_width():
     norms = 0.1 * (18**0.5 + 1)
     assert float(regularisers(made, base, 0.1)) == pytest.approx(expected + norms)
     assert float(regularisers(made, None, 0.1)) == pytest.approx(norms)
+    learnt = torch.tensor([[3.0, 4.0], [0.0, 0.0]], requires_grad=True)
+    regularisers([learnt], base, 0.1).backward()
+    assert learnt.grad.tolist() == [pytest.approx([0.06, 0.08]), [0, 0]]
     wider = [torch.ones(2, 2), torch.ones(2)]
     assert float(regularisers(wider, base, 0.1)) == pytest.approx(0.1 * (2 + 2**0.5))
 
@@ -185,6 +202,7 @@ def test_the_moving_average_and_the_mean_of_samples_have_closed_forms():
     for made, parts in zip(mean, zip(*draws, strict=True), strict=True):
         assert torch.allclose(made, sum(parts) / 3, atol=1e-6)
     assert torch.equal(morph(manifold, 6, 1, 1.0)[0], manifold(6)[0])
+    assert not mean[0].requires_grad
 
 
 # ---- the rivals
@@ -211,6 +229,8 @@ def test_the_grid_is_itself_at_full_width_and_a_straight_line_between():
     assert torch.allclose(half[2], 2 * base[2][::2, ::2])  # half the fan-in, twice the weight
     assert torch.allclose(half[4], 2 * base[4][:, ::2])
     assert torch.allclose(half[5], base[5])
+    assert torch.allclose(half[1], base[1][::2])
+    assert torch.allclose(half[3], base[3][::2])
     third = networks.interpolation(8, 5) @ torch.arange(8.0)
     assert third.tolist() == pytest.approx([0, 1.6, 3.2, 4.8, 6.4])
 
@@ -237,17 +257,41 @@ def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_
     updates = []
     plain_update = MovingAverage.update
     monkeypatch.setattr(MovingAverage, "update", lambda self, m: (updates.append(m), plain_update(self, m)))
+    makers = []
+    for name in ("optimiser", "cosine", "fit"):
+        maker = getattr(networks, name)
+
+        def spy(*given, of=maker, name=name, **how):
+            numbers = [value for value in given if isinstance(value, int | float)]
+            makers.append((name, *numbers, *(how[key] for key in ("weight_decay", "clip") if key in how)))
+            return of(*given, **how)
+
+        monkeypatch.setattr(networks, name, spy)
+    shown = []
+    plain_loss = networks.F.cross_entropy
+    plain_classify = networks.classify
+    monkeypatch.setattr(networks, "classify", lambda w, x: (shown.append([x]), plain_classify(w, x))[1])
+    monkeypatch.setattr(networks.F, "cross_entropy", lambda logits, y: (shown[-1].append(y), plain_loss(logits, y))[1])
     seeds = []
     for module, name in ((networks, "rng"), (networks, "torch_rng"), (method, "seeded")):
         source = getattr(module, name)
         monkeypatch.setattr(module, name, lambda s, *names, of=source: (seeds.append(s), of(s, *names))[1])
-    monkeypatch.setattr(networks, "regularisers", lambda w, t, d: (targets.append(t), penalty(w, t, d))[1])
+    monkeypatch.setattr(networks, "regularisers", lambda w, t, d: (targets.append((t, d)), penalty(w, t, d))[1])
     images = networks.split(60, 30, seed=5)
     sample = networks.learn_manifold(base, (5, 6, 8), images, recipe, seed=5)
     assert asked[:3] == [(8, 1.0)] * 3
     assert {width for width, _ in asked[3:]} == {5, 6, 8}
     assert len(asked) == 15
-    assert all(target is base for target in targets)
+    assert all(target is base and decay == 1e-4 for target, decay in targets)
+    assert makers == [
+        *(("optimiser", 1e-3), ("cosine", 3, 2), ("fit", 3)),
+        *(("optimiser", 1e-3, 0.01), ("cosine", 12, 2), ("fit", 12, 1.0)),
+    ]
+    label_of = dict(zip((i.numpy().tobytes() for i in images.train), images.train_labels.tolist(), strict=True))
+    seen = [(image.numpy().tobytes(), int(label)) for x, y in shown for image, label in zip(x, y, strict=True)]
+    assert all(label_of[image] == label for image, label in seen)
+    assert len({image for image, _ in seen}) > 55  # of 60
+    assert averages[0].keep == 0.995
     asked.clear()
     assert len(updates) == 12
     made = sample(3)
@@ -260,7 +304,7 @@ def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_
     networks.learn_manifold(base, (5, 6, 8), images, replace(recipe, reconstruction=0, noise=0.0), seed=5)
     assert len(asked) == 12
     assert {noise for _, noise in asked} == {0.0}
-    assert targets == [None] * 12
+    assert targets == [(None, 1e-4)] * 12
 
     shared = []
     module = networks.Slimmable(base)
@@ -268,7 +312,16 @@ def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_
     monkeypatch.setattr(networks, "cut", lambda w, width: (shared.append(width), plain_cut(w, width))[1])
     networks.learn_shared(module, (5, 6, 8), images, recipe, seed=5)
     assert shared == [width for width, _ in asked]  # the same widths at the same steps
-    assert not torch.equal(module.weights[0], base[0])
+    kept_base = [w.clone() for w in base]
+    for shared_weights in (module, networks.Grid(base)):
+        if isinstance(shared_weights, networks.Grid):
+            networks.learn_shared(shared_weights, (5, 6, 8), images, recipe, seed=5)
+        for learnt, start in zip(shared_weights.weights, kept_base, strict=True):
+            assert not torch.equal(learnt, start)
+    assert all(torch.equal(w, start) for w, start in zip(base, kept_base, strict=True))
+    small = networks.Slimmable(base)
+    networks.train(small, small, (8,), images, recipe, 5, extra=lambda w: 1e6 * w[2].square().sum())
+    assert (small.weights[2].abs().mean() < kept_base[2].abs().mean()).all()
     assert set(seeds) == {5}  # of images, widths, batches, noise and initial weights
     alone = networks.learn_one(16, images, networks.Recipe(lr=1e-2, updates=250, warmup=2), seed=5)
     assert networks.accuracy(alone, images.train, images.train_labels) > 90
@@ -278,7 +331,7 @@ def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_
 
 
 class Recorder:
-    """Stands in for the learners: notes what it is given; the n-th arm has an accuracy of 1000 n + width."""
+    """Stands in for the learners: notes what it is given; the n-th arm has an accuracy of 1000 n - width."""
 
     def __init__(self):
         self.calls = []
@@ -305,7 +358,7 @@ class Recorder:
         self.tested.append((images, labels))
         if weights[0] == "planted":
             _, n, width, samples = weights
-            return 1000 * n + width + (0.5 if samples == 1 else 0)
+            return 1000 * n - width + (0.5 if samples == 1 else 0)
         return float(weights[0].mean()) + len(weights[0])  # to be worked out from the weights
 
 
@@ -325,7 +378,9 @@ def wired():
         outcome = PAPER.run(TINY, 3)
     scores = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
     curves = {row["method"]: row for row in outcome.curves}
-    return SimpleNamespace(calls=recorder.calls, tested=recorder.tested, scores=scores, curves=curves)
+    return SimpleNamespace(
+        calls=recorder.calls, tested=recorder.tested, scores=scores, curves=curves, exhibits=outcome.exhibits
+    )
 
 
 def test_each_arm_is_trained_with_its_own_settings_from_its_own_start(wired):
@@ -340,7 +395,7 @@ def test_each_arm_is_trained_with_its_own_settings_from_its_own_start(wired):
     }
     kinds = {SLIMMABLE: "Slimmable", GRID: "Grid"}
     for name in names:
-        call = wired.calls[int(wired.scores[name, at(8)]) // 1000 - 1]
+        call = wired.calls[round(wired.scores[name, at(8)] / 1000) - 1]
         assert call.kind == kinds.get(name, "Manifold"), name
         assert call.recipe == recipes.get(name, META), name
         assert call.widths == tuple(range(16, 33)), name  # 4, 8 and 12 are never trained
@@ -368,6 +423,13 @@ def test_all_arms_of_a_seed_share_images_and_none_is_both_trained_on_and_tested(
     both = networks.split(900, 897, seed=3)
     rows = {image.numpy().tobytes() for image in torch.cat([both.train, both.test])}
     known = networks.digits.load()
+    label_of = {
+        image.numpy().tobytes(): int(label)
+        for images_, labels in ((known.train_images, known.train_labels), (known.test_images, known.test_labels))
+        for image, label in zip(images_, labels, strict=True)
+    }
+    for image, label in zip(torch.cat([both.train, both.test]), [*both.train_labels, *both.test_labels], strict=True):
+        assert label_of[image.numpy().tobytes()] == label
     assert rows == {image.numpy().tobytes() for image in torch.cat([known.train_images, known.test_images])}
     assert not torch.equal(networks.split(50, 40, seed=4).train, images.train)
     with pytest.raises(ValueError, match="1797"):
@@ -377,15 +439,18 @@ def test_all_arms_of_a_seed_share_images_and_none_is_both_trained_on_and_tested(
 def test_scores_are_those_worked_out_by_hand(wired):
     base = [w + 1 for w in random_base(32)]
     for name, n in ((SLIMMABLE, 5), (GRID, 6), (NEUMETA, 7), (NO_ORDER, 8), (NO_NOISE, 9), (NO_TARGET, 10)):
-        assert [wired.scores[name, at(w)] for w in TINY.shown] == [1000 * n + w for w in TINY.shown]
-        assert wired.scores[name, FALL] == 24
+        assert [wired.scores[name, at(w)] for w in TINY.shown] == [1000 * n - w for w in TINY.shown]
+        assert wired.scores[name, FALL] == -24
         assert wired.curves[name]["x"] == [4, 8, 12, 32]
-        assert wired.curves[name]["y"] == [1000 * n + w for w in TINY.shown]
-    assert [wired.scores[ONE_SAMPLE, at(w)] for w in TINY.shown] == [7000.5 + w for w in TINY.shown]
+        assert wired.curves[name]["y"] == [1000 * n - w for w in TINY.shown]
+    assert [wired.scores[ONE_SAMPLE, at(w)] for w in TINY.shown] == [7000.5 - w for w in TINY.shown]
     assert wired.scores[NO_ORDER, VARIATION] == pytest.approx(total_variation(base))
     assert wired.scores[NEUMETA, VARIATION] == pytest.approx(total_variation(smoothed(base)))
     network = 64 * 32 + 32 + 32 * 32 + 32 + 32 * 10 + 10
-    assert wired.scores[GRID, PARAMETERS] == network
+    assert wired.scores[GRID, PARAMETERS] == wired.scores[CUT, PARAMETERS] == network
+    assert wired.scores[TRAINED, VARIATION] == pytest.approx(total_variation(base))
+    assert wired.exhibits[NEUMETA][8] == ("planted", 7, 8, None)
+    assert at(8) == "accuracy [width 8]"
     one = (6 + 24) * 64 + 64 + 2 * (64 * 64 + 64) + 2 + 64 + 1  # 30 features, three layers of 64, two scales
     assert wired.scores[NEUMETA, PARAMETERS] == 6 * one
 
@@ -393,5 +458,25 @@ def test_scores_are_those_worked_out_by_hand(wired):
 # ---- the record
 
 
-def test_the_probe_holds():
+def test_claims_and_gates_compare_what_they_say_and_the_probe_holds():
+    claims = {c.key: (c.metric, c.better, c.worse, c.margin, c.kind) for c in PAPER.claims}
+    assert claims == {
+        "C1": (at(8), NEUMETA, SLIMMABLE, 10.0, "superiority"),
+        "C2": (at(8), NEUMETA, TRAINED, 3.0, "noninferiority"),
+        "C3": (at(8), NEUMETA, NO_ORDER, 1.0, "superiority"),
+        "C4": (at(8), NEUMETA, NO_NOISE, 1.0, "superiority"),
+        "C5": (at(8), NEUMETA, GRID, 5.0, "superiority"),
+    }
+    assert {c.key for c in (*PAPER.claims, *PAPER.also) if c.lower_is_better} == {"C3c"}
+    also = {c.key: (c.metric, c.better, c.worse) for c in PAPER.also}
+    assert also["C3d"] == (at(8), NEUMETA, NO_TARGET)
+    assert also["C4c"] == (at(8), NEUMETA, ONE_SAMPLE)
+    assert also["C5c"] == (at(8), GRID, SLIMMABLE)
+    gates = [(g.method, g.metric, g.minus, g.least, g.most) for g in PAPER.gates]
+    assert gates == [
+        (TRAINED, at(32), None, 94, None),
+        (TRAINED, FALL, None, 2, None),
+        (SLIMMABLE, at(8), None, None, 50),
+        (TRAINED, at(32), NEUMETA, None, 3),
+    ]
     check_probe(PAPER, recorded(PAPER.slug))
