@@ -174,7 +174,9 @@ def arms(settings: Settings) -> dict[str, Arm]:
 
 
 def run(settings: Settings, seed: int) -> Outcome:
-    """Train all arms from one base network; test each of them at every shown width."""
+    """Train all arms of a seed, those of many widths from one base network; test each
+    at every shown width.
+    """
     outcome = Outcome()
     images = networks.split(settings.train, settings.test, seed)
     base = networks.learn_one(settings.full, images, settings.own, seed)
@@ -234,7 +236,9 @@ def score(
 
 
 def stored(arm: Arm, start: Weights, seed: int) -> int:
-    """Count the numbers an arm keeps to make its networks, per width for `own`."""
+    """Count the numbers an arm keeps to make its networks; for `own`, those of the
+    widest alone.
+    """
     kept = start
     if arm.kind == "neumeta":
         kept = networks.fresh_manifold(start, arm.recipe, seed).parameters()

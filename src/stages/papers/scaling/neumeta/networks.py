@@ -106,7 +106,8 @@ class Grid(nn.Module):
     """One set of weights as a picture; a network of width h is that picture, resized.
 
     It samples at NeuMeta's relative positions and divides by the fan-in as NeuMeta
-    does; what it lacks is the network that makes the weights.
+    does. It lacks the function that makes the weights, and with it noise, the first
+    reconstruction, the moving average and the mean of samples.
     """
 
     def __init__(self, start: Weights):
@@ -148,8 +149,8 @@ class Recipe:
     Attributes:
         lr: AdamW's rate; it rises over `warmup` and falls along a cosine.
         updates, warmup, batch: of the classifier's loss.
-        weight_decay: AdamW's.
-        clip: the largest norm of all gradients together.
+        weight_decay, clip: AdamW's, and the largest norm of all gradients together;
+            reconstruction alone has torch's own decay, and no limit.
         reconstruction: updates of reconstruction alone, before the classifier's.
         decay: λ, of the norms of the sampled weights.
         noise, samples, keep: a, K and the moving average's keep rate.
