@@ -113,6 +113,12 @@ def test_what_a_visit_looks_at_is_somewhere_in_the_book(pattern):
     assert any(re.search(pattern, page_file(name).read_text("utf-8")) for name in PAGES)
 
 
+@every_page
+def test_equations_count_from_one_as_the_listings_do(name):
+    numbers = re.findall(r'class="eqno">\((\d+)\)', page_file(name).read_text("utf-8"))
+    assert [int(number) for number in numbers] == list(range(1, len(numbers) + 1))
+
+
 # ----------------------------------------------------------------------------------------------------------- visits
 
 
