@@ -239,7 +239,7 @@ def test_the_grid_is_itself_at_full_width_and_a_straight_line_between():
 
 
 def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_width(monkeypatch):
-    recipe = networks.Recipe(lr=1e-3, updates=12, warmup=2, reconstruction=3, noise=1.0, samples=2, hidden=8)
+    recipe = networks.Recipe(lr=1e-3, updates=30, warmup=2, reconstruction=3, noise=1.0, samples=2, hidden=8)
     base = random_base(8)
     asked = []
     plain = Manifold.forward
@@ -251,9 +251,12 @@ def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_
     monkeypatch.setattr(Manifold, "forward", forward)
     targets = []
     averages = []
+    given = []
     penalty = regularisers
     kept = MovingAverage
-    monkeypatch.setattr(networks, "MovingAverage", lambda *a: (averages.append(kept(*a)), averages[-1])[1])
+    monkeypatch.setattr(
+        networks, "MovingAverage", lambda *a: (averages.append(kept(*a)), given.append(a[0]), averages[-1])[2]
+    )
     updates = []
     plain_update = MovingAverage.update
     monkeypatch.setattr(MovingAverage, "update", lambda self, m: (updates.append(m), plain_update(self, m)))
@@ -278,22 +281,23 @@ def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_
         monkeypatch.setattr(module, name, lambda s, *names, of=source: (seeds.append(s), of(s, *names))[1])
     monkeypatch.setattr(networks, "regularisers", lambda w, t, d: (targets.append((t, d)), penalty(w, t, d))[1])
     images = networks.split(60, 30, seed=5)
-    sample = networks.learn_manifold(base, (5, 6, 8), images, recipe, seed=5)
+    sample = networks.learn_manifold(base, (4, 5, 6, 7, 8), images, recipe, seed=5)
     assert asked[:3] == [(8, 1.0)] * 3
-    assert {width for width, _ in asked[3:]} == {5, 6, 8}
-    assert len(asked) == 15
+    assert {width for width, _ in asked[3:]} == {4, 5, 6, 7, 8}
+    assert len(asked) == 33
     assert all(target is base and decay == 1e-4 for target, decay in targets)
     assert makers == [
         *(("optimiser", 1e-3), ("cosine", 3, 2), ("fit", 3)),
-        *(("optimiser", 1e-3, 0.01), ("cosine", 12, 2), ("fit", 12, 1.0)),
+        *(("optimiser", 1e-3, 0.01), ("cosine", 30, 2), ("fit", 30, 1.0)),
     ]
     label_of = dict(zip((i.numpy().tobytes() for i in images.train), images.train_labels.tolist(), strict=True))
     seen = [(image.numpy().tobytes(), int(label)) for x, y in shown for image, label in zip(x, y, strict=True)]
     assert all(label_of[image] == label for image, label in seen)
     assert len({image for image, _ in seen}) > 55  # of 60
     assert averages[0].keep == 0.995
+    assert given[0] is updates[0]  # it starts at what reconstruction has learnt
     asked.clear()
-    assert len(updates) == 12
+    assert len(updates) == 30
     made = sample(3)
     assert asked == [(3, 0.0), (3, 1.0)]
     chance_at_test = networks.torch_rng(5, "test noise", 3)
@@ -301,30 +305,30 @@ def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_
     assert torch.equal(made[0], expected[0])
     asked.clear()
     targets.clear()
-    networks.learn_manifold(base, (5, 6, 8), images, replace(recipe, reconstruction=0, noise=0.0), seed=5)
-    assert len(asked) == 12
+    networks.learn_manifold(base, (4, 5, 6, 7, 8), images, replace(recipe, reconstruction=0, noise=0.0), seed=5)
+    assert len(asked) == 30
     assert {noise for _, noise in asked} == {0.0}
-    assert targets == [(None, 1e-4)] * 12
+    assert targets == [(None, 1e-4)] * 30
 
     shared = []
     module = networks.Slimmable(base)
     plain_cut = networks.cut
     monkeypatch.setattr(networks, "cut", lambda w, width: (shared.append(width), plain_cut(w, width))[1])
-    networks.learn_shared(module, (5, 6, 8), images, recipe, seed=5)
+    networks.learn_shared(module, (4, 5, 6, 7, 8), images, recipe, seed=5)
     assert shared == [width for width, _ in asked]  # the same widths at the same steps
     kept_base = [w.clone() for w in base]
     for shared_weights in (module, networks.Grid(base)):
         if isinstance(shared_weights, networks.Grid):
-            networks.learn_shared(shared_weights, (5, 6, 8), images, recipe, seed=5)
+            networks.learn_shared(shared_weights, (4, 5, 6, 7, 8), images, recipe, seed=5)
         for learnt, start in zip(shared_weights.weights, kept_base, strict=True):
             assert not torch.equal(learnt, start)
     assert all(torch.equal(w, start) for w, start in zip(base, kept_base, strict=True))
     small = networks.Slimmable(base)
     networks.train(small, small, (8,), images, recipe, 5, extra=lambda w: 1e6 * w[2].square().sum())
     assert (small.weights[2].abs().mean() < kept_base[2].abs().mean()).all()
-    assert set(seeds) == {5}  # of images, widths, batches, noise and initial weights
     alone = networks.learn_one(16, images, networks.Recipe(lr=1e-2, updates=250, warmup=2), seed=5)
     assert networks.accuracy(alone, images.train, images.train_labels) > 90
+    assert set(seeds) == {5}  # of images, widths, batches, noise and initial weights
 
 
 # ---- the wiring of the experiment
