@@ -239,7 +239,7 @@ def test_the_grid_is_itself_at_full_width_and_a_straight_line_between():
 
 
 def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_width(monkeypatch):
-    recipe = networks.Recipe(lr=1e-3, updates=30, warmup=2, reconstruction=3, noise=1.0, samples=2, hidden=8)
+    recipe = networks.Recipe(lr=2e-3, updates=30, warmup=2, reconstruction=3, noise=1.0, samples=2, hidden=8)
     base = random_base(8)
     asked = []
     plain = Manifold.forward
@@ -266,7 +266,8 @@ def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_
 
         def spy(*given, of=maker, name=name, **how):
             numbers = [value for value in given if isinstance(value, int | float)]
-            makers.append((name, *numbers, *(how[key] for key in ("weight_decay", "clip") if key in how)))
+            scheduled = [True] if "schedule" in how else []
+            makers.append((name, *numbers, *scheduled, *(how[key] for key in ("weight_decay", "clip") if key in how)))
             return of(*given, **how)
 
         monkeypatch.setattr(networks, name, spy)
@@ -287,8 +288,8 @@ def test_only_trained_widths_are_sampled_and_reconstruction_comes_first_at_full_
     assert len(asked) == 33
     assert all(target is base and decay == 1e-4 for target, decay in targets)
     assert makers == [
-        *(("optimiser", 1e-3), ("cosine", 3, 2), ("fit", 3)),
-        *(("optimiser", 1e-3, 0.01), ("cosine", 30, 2), ("fit", 30, 1.0)),
+        *(("optimiser", 2e-3), ("cosine", 3, 2), ("fit", 3, True)),
+        *(("optimiser", 2e-3, 0.01), ("cosine", 30, 2), ("fit", 30, True, 1.0)),
     ]
     label_of = dict(zip((i.numpy().tobytes() for i in images.train), images.train_labels.tolist(), strict=True))
     seen = [(image.numpy().tobytes(), int(label)) for x, y in shown for image, label in zip(x, y, strict=True)]
@@ -436,6 +437,7 @@ def test_all_arms_of_a_seed_share_images_and_none_is_both_trained_on_and_tested(
         assert label_of[image.numpy().tobytes()] == label
     assert rows == {image.numpy().tobytes() for image in torch.cat([known.train_images, known.test_images])}
     assert not torch.equal(networks.split(50, 40, seed=4).train, images.train)
+    assert not torch.equal(networks.initial(8, 3)[0], networks.initial(8, 4)[0])
     with pytest.raises(ValueError, match="1797"):
         networks.split(1000, 798, seed=0)
 
