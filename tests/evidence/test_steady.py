@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.evidence.probe import PLAINEST, moved, probe, steady_probe
+from stages.evidence.probe import ARITHMETICS, moved, probe, steady_probe
 
 
 @pytest.fixture
@@ -13,18 +13,20 @@ def unsteady(toy, monkeypatch):
     return unsteady_paper.PAPER
 
 
-def test_what_differs_in_plainest_arithmetic_is_blank(unsteady):
+def test_what_another_arithmetic_moves_by_a_tenth_of_the_tolerance_is_blank(unsteady):
     rows = {row["method"]: row["value"] for row in steady_probe(unsteady)}
     assert rows["threads"] is None
+    assert rows["half the tolerance"] is None
+    assert rows["a twentieth"] is not None
     assert rows["always"] == 1.5
     here = {row["method"]: row["value"] for row in probe(unsteady)}
     assert here["threads"] is not None
 
 
-def test_the_other_process_is_as_plain_as_it_should_be(unsteady):
+def test_the_first_of_the_others_is_as_plain_as_it_should_be(unsteady):
     from joblib.externals.loky import ProcessPoolExecutor
 
-    with ProcessPoolExecutor(1, env=PLAINEST) as pool:
+    with ProcessPoolExecutor(1, env=ARITHMETICS[0]) as pool:
         rows = {row["method"]: row["value"] for row in pool.submit(probe, unsteady).result()}
     assert rows["plain"] == 1.0
     assert rows["threads"] == 2.0

@@ -5,8 +5,8 @@ and last loss of every network that is trained on the way. While present code gi
 same numbers the record stands; a comment, a name or a faster loop void nothing.
 
 Processors and threads sum in different orders, which moves last digits and, now and
-then, an accuracy by an example. A number that differs between this processor's
-arithmetic and the plainest one is therefore blank in a record, and not compared.
+then, an accuracy by an example. A number that this processor's arithmetic and others
+that it can imitate do not agree on is therefore blank in a record, and not compared.
 """
 
 import json
@@ -24,11 +24,12 @@ from stages.evidence.paper import Paper
 from stages.tracing import listening
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
-PLAINEST = {
-    "ATEN_CPU_CAPABILITY": "default",
-    "MKL_NUM_THREADS": "2",
-    "OMP_NUM_THREADS": "2",
-}
+STEADY = 0.1  # the share of the tolerance by which a steady number moves at most
+ARITHMETICS = (  # no vector instructions and two threads; AVX2; plain libraries
+    {"ATEN_CPU_CAPABILITY": "default", "MKL_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"},
+    {"ATEN_CPU_CAPABILITY": "avx2"},
+    {"MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"},
+)
 SHOWN = 5  # of the numbers that moved, in a message
 SEED = 0
 
@@ -65,8 +66,8 @@ def probe(paper: Paper) -> list[dict[str, Any]]:
 
 
 def steady_probe(paper: Paper) -> list[dict[str, Any]]:
-    """Run a paper's probe here and in a process whose torch uses no vector
-    instructions and two threads; the value is None where the two differ.
+    """Run a paper's probe here and once in each of `ARITHMETICS`; the value is None
+    where one of them moves it by more than a tenth of the tolerance.
 
     Raises:
         ValueError: two runs here differ, so `run` is not pure.
@@ -76,10 +77,13 @@ def steady_probe(paper: Paper) -> list[dict[str, Any]]:
         raise ValueError(f"run is not pure, its numbers differ: {in_short(lines)}")
     if "torch" not in sys.modules:
         return rows
-    with ProcessPoolExecutor(1, env=PLAINEST) as pool:
-        again = _by_name(pool.submit(probe, paper).result())
+    others = []
+    for arithmetic in ARITHMETICS:
+        with ProcessPoolExecutor(1, env=arithmetic) as pool:
+            others.append(_by_name(pool.submit(probe, paper).result()))
     for row in rows:
-        if not _agree(row["value"], again[_name(row)]):
+        name = _name(row)
+        if not all(_agree(row["value"], other[name], STEADY) for other in others):
             row["value"] = None
     return rows
 
@@ -114,9 +118,9 @@ def _name(row: Mapping) -> str:
     return f"{row['metric']} of {row['method']}"
 
 
-def _agree(one: float, other: float) -> bool:
+def _agree(one: float, other: float, share: float = 1.0) -> bool:
     gap = abs(one - other)
-    return gap <= ABSOLUTE or gap <= RELATIVE * max(abs(one), abs(other))
+    return gap <= share * max(ABSOLUTE, RELATIVE * abs(one), RELATIVE * abs(other))
 
 
 @contextmanager

@@ -214,11 +214,6 @@ def recorded(slug: str) -> Record:
     return load_record(data_dir() / "evidence" / f"{slug}.json", slug)
 
 
-def has_record(slug: str) -> bool:
-    """Tell whether the book comes with a record of a paper."""
-    return (data_dir() / "evidence" / f"{slug}.json").is_file()
-
-
 def all_records() -> Iterator[Record]:
     """Load the full records that come with the book, in the order of their slugs.
     Raises RecordError.
