@@ -1,6 +1,7 @@
 """Networks that more than one paper uses, each in one short file."""
 
 from stages.models.conv4 import Conv4, cosine_logits
+from stages.models.denoiser import Denoiser, Preconditioned, sinusoids
 from stages.models.gpt import GPT, Cache
 from stages.models.initial import seeded
 from stages.models.vit import Prefix, ViT, masked_logits
@@ -9,9 +10,12 @@ __all__ = [
     "GPT",
     "Cache",
     "Conv4",
+    "Denoiser",
+    "Preconditioned",
     "Prefix",
     "ViT",
     "cosine_logits",
     "masked_logits",
     "seeded",
+    "sinusoids",
 ]

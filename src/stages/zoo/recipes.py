@@ -10,6 +10,8 @@ RECIPES: dict[str, str | Recipe] = {
     "vit_p8": "stages.zoo.pictures:VIT_P8",
     "vit_p4": "stages.zoo.pictures:VIT_P4",
     "glyph_conv4": "stages.zoo.pictures:GLYPH_CONV4",
+    "digits_clf": "stages.zoo.digits:CLASSIFIER",
+    "digits_edm": "stages.zoo.digits:EDM",
     "icl_linear": "stages.zoo.in_context:RECIPE",
     "icl_gpt": "stages.zoo.in_context_tasks:RECIPE",
     "chain_thinkers": "stages.papers.mechanisms.sim_cot.recipe:RECIPE",

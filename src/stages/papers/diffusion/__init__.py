@@ -1,0 +1,1 @@
+"""Diffusion models: orders of training, distillation, removal of concepts, editing."""
