@@ -25,7 +25,7 @@ def train_images() -> Float[Tensor, "1297 64"]:
 
 @cache
 def test_images() -> Float[Tensor, "500 64"]:
-    """Return the test images, which no model has seen and all samples are held against."""
+    """Return the test images, which no model has seen: what samples are held against."""
     return 2 * digits.load().test_images - 1
 
 
@@ -45,7 +45,7 @@ def log_distance(samples: Images) -> float:
 
 @cache
 def log_floor() -> float:
-    """Return the log FD of the training images: what real images of that number have."""
+    """Return the log FD of the training images: what so many real ones have."""
     return log_distance(train_images())
 
 
