@@ -25,7 +25,7 @@ def train_images() -> Float[Tensor, "1297 64"]:
 
 @cache
 def test_images() -> Float[Tensor, "500 64"]:
-    """Return the test images, which no model has seen: what samples are held against."""
+    """Return the test images, unseen by models; samples are held against them."""
     return 2 * digits.load().test_images - 1
 
 
