@@ -4,6 +4,7 @@ from stages.models.conv4 import Conv4, cosine_logits
 from stages.models.denoiser import Denoiser, Preconditioned, sinusoids
 from stages.models.gpt import GPT, Cache
 from stages.models.initial import seeded
+from stages.models.unet import UNet
 from stages.models.vit import Prefix, ViT, masked_logits
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Denoiser",
     "Preconditioned",
     "Prefix",
+    "UNet",
     "ViT",
     "cosine_logits",
     "masked_logits",

@@ -191,3 +191,20 @@ def euler(network: Network, noise: Data, times: Float[Tensor, " levels"]) -> Dat
     for now, following in pairwise(times):
         x = x + (following - now) * network(x, now.expand(len(x)))
     return x
+
+
+def guided(network: Network, negative: Network, scale: float) -> Network:
+    """Return classifier-free guidance (Ho and Salimans 2021) away from `negative`: the
+    answers there, plus `scale` times the step from them to those of `network`.
+
+    `negative` is the network without a caption, or with a negative prompt. At a scale
+    of 1 it has no say, and is not called.
+    """
+    if scale == 1:
+        return network
+
+    def both(x: Data, t: Levels) -> Data:
+        away = negative(x, t)
+        return away + scale * (network(x, t) - away)
+
+    return both

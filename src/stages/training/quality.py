@@ -34,7 +34,8 @@ def frechet_distance(samples: Features, real: Float[Tensor, "m features"]) -> fl
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     # Σ Γ has the eigenvalues of Σ^½ Γ Σ^½, which is symmetric
     products = torch.linalg.eigvalsh(root @ gamma @ root).clamp(min=0)
-    return float(apart + sigma.trace() + gamma.trace() - 2 * products.sqrt().sum())
+    total = apart + sigma.trace() + gamma.trace() - 2 * products.sqrt().sum()
+    return total.item()
 
 
 def precision_recall(
