@@ -3,17 +3,27 @@
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from stages.models import Denoiser, seeded
-from stages.papers.diffusion.task_curriculum.method import Draws, Sampler, Times
+from stages.papers.diffusion.task_curriculum.method import (
+    Curriculum,
+    Draws,
+    Interval,
+    Patience,
+    Reverse,
+    Sampler,
+    Times,
+)
 from stages.seeding import torch_rng
 from stages.training import diffusion, fit, optimiser
 
 Images = Float[Tensor, "images pixels"]
+Kind = Literal["uniform", "curriculum", "reverse", "shuffled"]  # of sampler
 STEPS = 1000  # timesteps of the diffusion, T
 CALLS = 20  # of the network, for a sample
 SIGNAL = diffusion.cosine_signal(STEPS)  # ᾱ_t
@@ -56,6 +66,28 @@ class Replay:
 
     def told(self, loss: float) -> None:
         """Learn nothing from the loss."""
+
+
+def sampler(
+    kind: Kind,
+    number: int,
+    patience: Patience,
+    drawn: Int[Tensor, "updates batch"] | None,
+    seed: int,
+) -> Sampler:
+    """Make a sampler; `drawn` are the timesteps that the kind "shuffled" replays.
+
+    Raises:
+        ValueError: there are none to replay.
+    """
+    if kind == "uniform":
+        return Interval(0, STEPS)
+    if kind == "shuffled":
+        if drawn is None:
+            raise ValueError("no timesteps to shuffle: train the curriculum first")
+        return Replay(drawn, seed)
+    curriculum = {"curriculum": Curriculum, "reverse": Reverse}[kind]
+    return curriculum(STEPS, number, patience)
 
 
 def min_snr(
@@ -124,11 +156,6 @@ def samples(model: Denoiser, count: int, seed: int) -> Images:
     pixels = model.leave.out_features
     noise = torch.randn(count, pixels, generator=torch_rng(seed, "samples"))
     return diffusion.ddim(model, noise, SIGNAL, CALLS)
-
-
-def silent(x: Images, levels: Tensor) -> Images:
-    """Predict no noise, as a fresh network does."""
-    return torch.zeros_like(x)
 
 
 @torch.no_grad()
