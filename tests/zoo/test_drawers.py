@@ -145,10 +145,13 @@ def test_a_drawer_trains_on_what_its_recipe_says(name, monkeypatch):
     assert all(0 <= value <= 100 for value in numbers.values())
 
 
-def test_weak_and_strong_are_one_training_at_two_lengths():
+def test_weak_and_strong_are_one_training_at_two_lengths_and_so_are_both_editors():
     weak, strong = (zoo.find(name).settings for name in ("quads_weak", "quads_strong"))
     assert replace(weak, steps=strong.steps) == strong
     assert weak.steps < strong.steps
+    short_editor, long_editor = (zoo.find(name).settings for name in ("quads_editor", "quads_editor_long"))
+    assert replace(short_editor, steps=long_editor.steps) == long_editor
+    assert short_editor.steps == strong.steps
 
 
 def test_an_editor_sets_out_from_its_start(monkeypatch):

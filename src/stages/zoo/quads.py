@@ -320,13 +320,22 @@ STRONG = Recipe(
     fit_drawer,
     measure_drawer,
 )
+EDITS = "renders of one to four things before and after one change, none generated"
 EDITOR = Recipe(
     "quads_editor",
-    "a U-Net that edits one quarter of a picture after an instruction; it sets out from"
-    " `quads_strong`",
-    "renders of one to four things before and after one change, never generated"
-    " pictures",
-    DrawerSettings(4_000, things=(1, 4), start="quads_strong", dropped=0.0),
+    "a U-Net that edits one quarter after an instruction; from `quads_strong`, with as"
+    " many updates as that had",
+    EDITS,
+    DrawerSettings(500, things=(1, 4), start="quads_strong", dropped=0.0),
+    build_drawer,
+    fit_drawer,
+    measure_drawer,
+)
+LONG_EDITOR = Recipe(
+    "quads_editor_long",
+    "the same U-Net as `quads_editor`, trained longer",
+    EDITS,
+    DrawerSettings(1_250, things=(1, 4), start="quads_strong", dropped=0.0),
     build_drawer,
     fit_drawer,
     measure_drawer,

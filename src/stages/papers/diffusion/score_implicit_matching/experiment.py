@@ -12,11 +12,7 @@ from stages import zoo
 from stages.evidence import Claim, Gate, Outcome, Paper, in_setting
 from stages.papers.diffusion.common import digits as judge
 from stages.papers.diffusion.score_implicit_matching import method, rivals
-from stages.papers.diffusion.score_implicit_matching.method import (
-    Answers,
-    Levels,
-    Recipe,
-)
+from stages.papers.diffusion.score_implicit_matching.method import Recipe, Student
 from stages.papers.diffusion.score_implicit_matching.scores import (
     DISTANCE,
     PRECISION,
@@ -185,7 +181,7 @@ class Arm:
 def arms(data: float, settings: Settings) -> dict[str, Arm]:
     """Return the students by name, for data of this deviation."""
 
-    def distilled(loss: Callable[[Answers], Levels]) -> Learn:
+    def distilled(loss: Callable) -> Learn:
         return partial(method.distil, loss=loss)
 
     c = settings.huber * data * math.sqrt(Recipe(0).pixels)
@@ -216,35 +212,31 @@ def run(settings: Settings, seed: int) -> Outcome:
     noise = torch.randn(shape, generator=torch_rng(seed, "test noise"))
     test_teacher(outcome, teacher, noise, settings)
     outcome.score(REAL, DISTANCE, judge.log_floor())
-    before = method.Student(teacher, Recipe(0).start)
+    before = Student(teacher, Recipe(0).start)
     start = log_distance(draw(before, noise))
     outcome.score(START, DISTANCE, start)
     students = arms(teacher.data, settings)
     for name, arm in students.items():
-        last, student, curve = learn(arm, arm.rate, teacher, noise, settings, seed)
+        last, student, curve = learn(arm, teacher, noise, settings, seed)
         test(outcome, name, draw(student, noise), curve, start)
         if name == SIM:
             outcome.score(LAST, DISTANCE, log_distance(draw(last, noise)))
     for name in (SIM, L2):
         for rate in settings.swept:
-            _, _, curve = learn(students[name], rate, teacher, noise, settings, seed)
-            final = list(curve.values())[-1]
-            outcome.score(name, in_setting(DISTANCE, f"rate {rate:g}"), final)
+            arm = replace(students[name], rate=rate)
+            _, student, _ = learn(arm, teacher, noise, settings, seed)
+            found = log_distance(draw(student, noise))
+            outcome.score(name, in_setting(DISTANCE, f"rate {rate:g}"), found)
     return outcome
 
 
 def learn(
-    arm: Arm,
-    rate: float,
-    teacher: nn.Module,
-    noise: Images,
-    settings: Settings,
-    seed: int,
+    arm: Arm, teacher: nn.Module, noise: Images, settings: Settings, seed: int
 ) -> tuple[nn.Module, nn.Module, dict[int, float]]:
     """Train a student; return it after its last step, its moving average, and the log
     FD of that average at equally many iterations apart.
     """
-    recipe = Recipe(rate, settings.iterations, settings.batch)
+    recipe = Recipe(arm.rate, settings.iterations, settings.batch)
     every = settings.iterations // settings.checks
     curve = {}
 
@@ -257,17 +249,12 @@ def learn(
 
 
 def test(
-    outcome: Outcome,
-    name: str,
-    images: Images,
-    curve: dict[int, float],
-    start: float,
+    outcome: Outcome, name: str, images: Images, curve: dict[int, float], start: float
 ) -> None:
     """Score a student's images; it has diverged if it is no better than its start."""
-    final = log_distance(images)
     compare(outcome, name, images)
     outcome.score(name, OVER_RUN, sum(curve.values()) / len(curve))
-    outcome.score(name, DIVERGED, final >= start)
+    outcome.score(name, DIVERGED, log_distance(images) >= start)
     outcome.curve(name, DISTANCE, curve, curve.values())
 
 
