@@ -17,6 +17,7 @@ RECIPES: dict[str, str | Recipe] = {
     "quads_weak": "stages.zoo.quads:WEAK",
     "quads_strong": "stages.zoo.quads:STRONG",
     "quads_editor": "stages.zoo.quads:EDITOR",
+    "overlay_detector": "stages.papers.diffusion.geom_erasing.recipe:RECIPE",
     "quads_editor_long": "stages.zoo.quads:LONG_EDITOR",
     "icl_linear": "stages.zoo.in_context:RECIPE",
     "icl_gpt": "stages.zoo.in_context_tasks:RECIPE",
