@@ -141,12 +141,14 @@ class DrawerSettings:
     """A U-Net that draws after a caption, and its training.
 
     The rate falls along a cosine that would end after `horizon` updates; training stops
-    after `steps`. `unit` says whether captions have unit size. An editor is made with
+    after `steps`. `caption` is the width of a caption, a bottleneck where phrases get in
+    one another's way; `unit` says whether it has unit size. An editor is made with
     `start`, the base model from which it sets out.
     """
 
     steps: int
     horizon: int = 4_500
+    caption: int = 64
     unit: bool = True
     things: tuple[int, int] = (1, 3)
     start: str = ""
@@ -193,7 +195,12 @@ def build_drawer(settings: DrawerSettings) -> UNet:
     """Make the U-Net; an editor begins as the network it starts from, whose picture
     it does not see yet.
     """
-    return UNet(len(quads.WORDS), unit=settings.unit, source=bool(settings.start))
+    return UNet(
+        len(quads.WORDS),
+        caption=settings.caption,
+        unit=settings.unit,
+        source=bool(settings.start),
+    )
 
 
 def fit_drawer(model: UNet, settings: DrawerSettings, seed: int) -> None:
@@ -304,18 +311,20 @@ BASE = Recipe(
 )
 WEAK = Recipe(
     "quads_weak",
-    "a U-Net that draws quarters after a caption of unit size, trained briefly",
+    "a U-Net that draws quarters after a caption of 10 numbers, too few for four"
+    " phrases",
     RENDERS,
-    DrawerSettings(400),
+    DrawerSettings(1_500, caption=10),
     build_drawer,
     fit_drawer,
     measure_drawer,
 )
 STRONG = Recipe(
     "quads_strong",
-    "the same U-Net as `quads_weak`, trained longer",
+    "a U-Net that draws quarters after a caption of 14 numbers, trained like"
+    " `quads_weak`",
     RENDERS,
-    DrawerSettings(500),
+    DrawerSettings(1_500, caption=14),
     build_drawer,
     fit_drawer,
     measure_drawer,
@@ -323,10 +332,9 @@ STRONG = Recipe(
 EDITS = "renders of one to four things before and after one change, none generated"
 EDITOR = Recipe(
     "quads_editor",
-    "a U-Net that edits one quarter after an instruction; from `quads_strong`, with as"
-    " many updates as that had",
+    "a U-Net that edits one quarter after an instruction; from `quads_base`",
     EDITS,
-    DrawerSettings(500, things=(1, 4), start="quads_strong", dropped=0.0),
+    DrawerSettings(500, things=(1, 4), start="quads_base", unit=False, dropped=0.0),
     build_drawer,
     fit_drawer,
     measure_drawer,
@@ -335,7 +343,7 @@ LONG_EDITOR = Recipe(
     "quads_editor_long",
     "the same U-Net as `quads_editor`, trained longer",
     EDITS,
-    DrawerSettings(1_250, things=(1, 4), start="quads_strong", dropped=0.0),
+    DrawerSettings(1_250, things=(1, 4), start="quads_base", unit=False, dropped=0.0),
     build_drawer,
     fit_drawer,
     measure_drawer,
