@@ -183,16 +183,16 @@ def test_a_student_is_the_teacher_at_one_level_and_levels_are_those_of_karras():
     teacher = small_teacher()
     student = Student(teacher, 3.0)
     z = normal(5, 64)
-    assert torch.equal(student(z), teacher(3 * z, torch.full((5,), 3.0)))
-    student.denoiser.network.leave.weight.data += 1
-    assert not torch.equal(student(z), teacher(3 * z, torch.full((5,), 3.0)))  # a copy
+    assert torch.allclose(student(z), teacher(3 * z, torch.full((5,), 3.0)), atol=1e-5)
+    student.denoiser.network.leave.bias.data += 1
+    assert not torch.allclose(student(z), teacher(3 * z, torch.full((5,), 3.0)), atol=0.1)  # a copy
     assert all(p.requires_grad for p in student.parameters())
     recipe = Recipe(1e-3)
     levels = generator_levels(torch.linspace(0, 1, 81), recipe)
     assert torch.allclose(levels, diffusion.karras_sigmas(101, 0.02, 20.0)[:-1].flip(0)[:81], rtol=1e-4)
     assert levels[[0, -1]].tolist() == pytest.approx([0.02, 7.83], rel=1e-3)
     fixed = (recipe.iterations, recipe.batch, recipe.start, recipe.keep, recipe.mean, recipe.deviation)
-    assert fixed == (600, 64, 3.0, 0.99, -0.6, 1.2)
+    assert fixed == (1000, 64, 3.0, 0.995, -0.6, 1.2)
 
 
 def plain_distillation(teacher, loss, recipe, seed):
@@ -351,7 +351,6 @@ TINY = experiment.Settings(
     pair_levels=4,
     levels=(2, 3, 5, 18),
     checks=3,
-    swept=(0.7, 0.8),
     samples=6,
 )
 
@@ -436,12 +435,9 @@ def test_each_arm_has_its_own_loss_and_rate_and_all_share_teacher_and_seed(wired
         else:
             assert call.kind == "distil"
             assert torch.equal(call.loss(a), losses[name]), name
-    assert len(wired.calls) == 10
-    for call, (name, rate) in zip(wired.calls[6:], ((SIM, 0.7), (SIM, 0.8), (L2, 0.7), (L2, 0.8)), strict=True):
-        assert torch.equal(call.loss(a), losses[name])
-        assert call.recipe == Recipe(rate, iterations=9, batch=7)
+    assert len(wired.calls) == 6
     assert all(call.teacher is wired.teacher and call.seed == 3 for call in wired.calls)
-    assert (experiment.Settings().huber, experiment.Settings().iterations) == (0.1, 600)
+    assert (experiment.Settings().huber, experiment.Settings().iterations) == (0.1, 1000)
 
 
 def test_scores_are_those_worked_out_by_hand(wired):
@@ -464,8 +460,6 @@ def test_scores_are_those_worked_out_by_hand(wired):
     assert (wired.scores[BEST, DISTANCE], wired.scores[BEST, CALLS]) == (-7, 9)
     assert wired.curves["teacher", CURVE]["x"] == [3, 5, 9, 35]
     assert wired.curves["teacher", CURVE]["y"] == [-4, -5, -7, 6]
-    swept = [wired.scores[name, f"log FD [rate {rate}]"] for name in (SIM, L2) for rate in (0.7, 0.8)]
-    assert swept == pytest.approx([70.09, 80.09, 90.09, 100.09], abs=1e-4)
 
 
 def test_all_are_tested_on_the_same_noise_of_the_seed(wired):
@@ -475,8 +469,8 @@ def test_all_are_tested_on_the_same_noise_of_the_seed(wired):
     before = wired.drawn[0][0]
     assert isinstance(before, Student)
     assert before.start == 3
-    assert torch.equal(before(expected), wired.teacher(3 * expected, torch.full((6,), 3.0)))
-    assert len(wired.drawn) == 1 + 10 * 3 + 10 + 1  # start, checks, ends, last weights
+    assert torch.allclose(before(expected), wired.teacher(3 * expected, torch.full((6,), 3.0)), atol=1e-5)
+    assert len(wired.drawn) == 1 + 6 * 3 + 6 + 1  # start, checks, ends, last weights
 
 
 # ---- the record
