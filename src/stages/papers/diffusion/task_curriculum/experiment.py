@@ -173,7 +173,7 @@ PAPER = Paper(
     slug="diffusion/task_curriculum",
     title="Denoising Task Difficulty-based Curriculum for Training Diffusion Models",
     arxiv="2403.10348",
-    year=2024,
+    year=2025,
     bibkey="kim2025denoising",
     claims=CLAIMS,
     also=ALSO,
@@ -203,7 +203,8 @@ PAPER = Paper(
         "quick": replace(
             FULL,
             recipe=replace(FULL.recipe, updates=400),
-            patience=5,
+            patience=4,
+            smoothing=0.9,
             points=10,
             without=(REVERSE, MIN_SNR, BOTH, ALONE),
         ),
