@@ -192,7 +192,7 @@ def test_a_student_is_the_teacher_at_one_level_and_levels_are_those_of_karras():
     assert torch.allclose(levels, diffusion.karras_sigmas(101, 0.02, 20.0)[:-1].flip(0)[:81], rtol=1e-4)
     assert levels[[0, -1]].tolist() == pytest.approx([0.02, 7.83], rel=1e-3)
     fixed = (recipe.iterations, recipe.batch, recipe.start, recipe.keep, recipe.mean, recipe.deviation)
-    assert fixed == (1000, 64, 3.0, 0.995, -0.6, 1.2)
+    assert fixed == (1500, 64, 3.0, 0.995, -0.6, 1.2)
 
 
 def plain_distillation(teacher, loss, recipe, seed):
@@ -437,7 +437,7 @@ def test_each_arm_has_its_own_loss_and_rate_and_all_share_teacher_and_seed(wired
             assert torch.equal(call.loss(a), losses[name]), name
     assert len(wired.calls) == 6
     assert all(call.teacher is wired.teacher and call.seed == 3 for call in wired.calls)
-    assert (experiment.Settings().huber, experiment.Settings().iterations) == (0.1, 1000)
+    assert (experiment.Settings().huber, experiment.Settings().iterations) == (0.1, 1500)
 
 
 def test_scores_are_those_worked_out_by_hand(wired):

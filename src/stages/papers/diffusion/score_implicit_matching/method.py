@@ -116,7 +116,7 @@ class Recipe:
     """
 
     rate: float
-    iterations: int = 1_000
+    iterations: int = 1_500
     batch: int = 64
     pixels: int = 64
     start: float = 3.0
