@@ -121,7 +121,7 @@ def test_a_drawer_trains_on_what_its_recipe_says(name, monkeypatch):
     settings, recipe = short(name, **TINY)
     with seeded(0):
         model = recipe.build(settings)
-    assert model.captions.unit == (name != "quads_base")
+    assert model.captions.unit == (name in ("quads_weak", "quads_strong"))
     assert (model.source is not None) == (name == "quads_editor")
     asked, seen = [], []
     sample, forward = world.sample, model.after
@@ -145,22 +145,35 @@ def test_a_drawer_trains_on_what_its_recipe_says(name, monkeypatch):
     assert all(0 <= value <= 100 for value in numbers.values())
 
 
-def test_weak_and_strong_are_one_training_at_two_lengths_and_so_are_both_editors():
+def test_weak_and_strong_differ_by_their_captions_and_both_editors_by_their_length():
     weak, strong = (zoo.find(name).settings for name in ("quads_weak", "quads_strong"))
-    assert replace(weak, steps=strong.steps) == strong
-    assert weak.steps < strong.steps
+    assert replace(weak, caption=strong.caption) == strong
+    assert weak.caption < strong.caption
     short_editor, long_editor = (zoo.find(name).settings for name in ("quads_editor", "quads_editor_long"))
     assert replace(short_editor, steps=long_editor.steps) == long_editor
-    assert short_editor.steps == strong.steps
+    assert short_editor.steps < long_editor.steps
+
+
+def test_the_shipped_drawers_fail_where_they_should():
+    weak, strong, base = (zoo.card(f"quads_{name}")["metrics"] for name in ("weak", "strong", "base"))
+    assert base["score, 4 things"] > 98
+    for card in (weak, strong):
+        assert card["score, 1 things"] > 90
+        assert 40 < card["score, 4 things"] < 85
+    assert weak["score, 4 things"] < strong["score, 4 things"] - 10
+    for name in ("quads_editor", "quads_editor_long"):
+        found = zoo.card(name)["metrics"]
+        assert found["edits obeyed"] > 85
+        assert found["other quarters kept"] > 95
 
 
 def test_an_editor_sets_out_from_its_start(monkeypatch):
     settings, recipe = short("quads_editor", **TINY | {"steps": 1})
     with seeded(1):
-        start = quads.build_drawer(zoo.find("quads_strong").settings)
+        start = quads.build_drawer(zoo.find("quads_base").settings)
     for parameter in start.parameters():
         parameter.data.fill_(0.01)
-    monkeypatch.setattr("stages.zoo.store.load", lambda name: start if name == "quads_strong" else None)
+    monkeypatch.setattr("stages.zoo.store.load", lambda name: start if name == "quads_base" else None)
     model = recipe.build(settings)
     recipe.fit(model, replace(settings, lr=0.0), 0)
     torch.testing.assert_close(model.stem.weight, start.stem.weight)

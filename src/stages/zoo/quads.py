@@ -141,8 +141,8 @@ class DrawerSettings:
     """A U-Net that draws after a caption, and its training.
 
     The rate falls along a cosine that would end after `horizon` updates; training stops
-    after `steps`. `caption` is the width of a caption, a bottleneck where phrases get in
-    one another's way; `unit` says whether it has unit size. An editor is made with
+    after `steps`. `caption` is the width of a caption, a bottleneck if it is narrow;
+    `unit` says whether it has unit size. An editor is made with
     `start`, the base model from which it sets out.
     """
 
