@@ -25,6 +25,7 @@ from stages.papers.diffusion.grape.scores import (
     NOISE_1,
     NOISE_3,
     OBEYED,
+    ORIGIN,
     READ,
     REDUCTION,
     REGENERATED,
@@ -129,14 +130,14 @@ ALSO = (
     compare("C5c", "Choosing against one picture.", BEST, BASE),
     compare("C5d", "Against eight pictures for every prompt.", GRAPE, MOST),
     compare("C5e", "With the better editor.", LONG, BEST),
+    compare("C5f", "Against the generator behind the editor.", GRAPE, ORIGIN),
 )
-EASY_STRONG = in_setting(SCORE, setting(STRONG, 1))
-HARD_STRONG = in_setting(SCORE, setting(STRONG, HARD))
+EASY, DIFFICULT = (in_setting(SCORE, setting(STRONG, k)) for k in (1, HARD))
 EDITOR, LONG_EDITOR = "quads_editor", "quads_editor_long"
 GATES = (
     Gate("The judge reads renders", JUDGE, READ, least=0.98),
-    Gate("The strong generator draws one thing", BASE, EASY_STRONG, least=0.85),
-    Gate("It errs with four", BASE, HARD_STRONG, least=0.4, most=0.85),
+    Gate("The strong generator draws one thing", BASE, EASY, least=0.85),
+    Gate("It errs with four", BASE, DIFFICULT, least=0.4, most=0.85),
     Gate("The editor obeys on renders", EDITOR, OBEYED, least=0.85),
     Gate("It keeps the other quarters", EDITOR, KEPT, least=0.95),
 )
@@ -158,8 +159,8 @@ class Settings:
         shown: prompts that are kept for the figures.
     """
 
-    prompts: int = 200
-    renders: int = 500
+    prompts: int = 120
+    renders: int = 300
     steps: int = 16
     sizes: tuple[int, ...] = (1, 2, 3, HARD)
     most: int = 8
@@ -251,10 +252,10 @@ def carry_out(arm: Arm, table: Bench, before: dict[str, Trace], seed: int) -> Tr
     if arm.wrong:
         chance = torch_rng(seed, "grape", "percepts", table.things)
         look = rivals.mistaken(look, arm.wrong, chance)
-    trace = method.begin(table.asked, table.generate, look)
     edit = table.editor(arm.editor)
     if arm.how == "edit":
-        return method.edited(trace, edit)
+        return method.grape(table.asked, table.generate, look, edit)
+    trace = method.begin(table.asked, table.generate, look)
     if arm.how == "compound":
         return rivals.compound(trace, edit)
     if arm.how == "shuffle":
@@ -280,13 +281,18 @@ PAPER = Paper(
         " generator 0.86 and 0.83, GraPE 0.90 and 0.87, best-of-n 0.88 and 0.85. The"
         " weak generator's gain at k = 1 was 0.04 and 0.02. With an editor that obeyed"
         " 65 % of instructions best-of-n was ahead.",
-        "The generators have fewer updates than was planned, 400 and 500 instead of"
-        " 1,500 and 2,000 to 2,250. The network of the book learns faster than the"
-        " prototype's: with the planned updates it answered 99 % at k = 4, which leaves"
-        " no room. The editor has as many updates as the strong generator.",
+        "The claims were fixed after one run of the probe, with six prompts, and other"
+        " generators. Those differed in the length of training only, and failed by"
+        " drawing noise. Ours get captions of 10 (weak) and 14 numbers (strong) and 1,500"
+        " updates. With 64 numbers the network answered 99 %, which leaves no room.",
+        "The editor sets out from the book's full generator of quarters, and not from"
+        " the strong one. What that generator draws itself (C5f) was added with it.",
+        "There are 120 prompts instead of 200, to keep the run within 15 minutes. Seed"
+        " 1000 with 100 prompts had shown, weak and strong: base 0.57 and 0.84, GraPE"
+        " 0.89 and 0.94, compound instruction 0.88 and 0.93, best-of-n 0.71 and 0.90.",
     ),
     profiles={
-        "probe": Settings(prompts=6, renders=8, steps=4, sizes=(1, HARD), most=2),
+        "probe": Settings(prompts=4, renders=8, steps=2, sizes=(1, HARD), most=2),
         "quick": replace(FULL, prompts=24, renders=24, sizes=(1, HARD)),
         "full": FULL,
     },

@@ -16,10 +16,11 @@ OBEYED, KEPT, READ = "edits obeyed", "others kept", "renders read right"
 BASE, REGENERATED, GRAPE = "base", "regeneration alone", "GraPE"
 COMPOUND, SHUFFLED = "compound instruction", "shuffled plan"
 JUDGE, LONG = "judge as planner", "better editor"
-BEST, MOST = "best-of-n", "best-of-8"
+BEST, MOST, ORIGIN = "best-of-n", "best-of-8", "the editor's generator"
 NOISE_1, NOISE_3 = "10 % noise", "30 % noise"
 WEAK, STRONG = "weak", "strong"
 GENERATORS = {WEAK: "quads_weak", STRONG: "quads_strong"}
+EDITORS_START = "quads_base"  # the generator from which the editors were made
 HARD = 4  # things in the prompts on which all arms are compared
 
 
@@ -36,7 +37,9 @@ def setting(generator: str, k: int) -> str:
 def score(outcome: Outcome, name: str, where: str, trace: Trace, table: Bench) -> float:
     """Judge an arm's pictures; return the share of questions that they answer right."""
     right = bench.answers(trace.output, table.scenes)
-    start = bench.answers(trace.start, table.scenes)
+    start = right
+    if trace.output is not trace.start:
+        start = bench.answers(trace.start, table.scenes)
     mean = float(right.float().mean())
     calls = table.steps * trace.drawn.float().mean()
     found = {
@@ -55,7 +58,8 @@ def against_calls(
     outcome: Outcome, where: str, trace: Trace, table: Bench, most: int
 ) -> None:
     """Score GraPE after each edit, and best-of-n for each n up to `most`, against
-    denoiser calls; and how alike planner and judge see.
+    denoiser calls; how alike planner and judge see; and what the generator draws from
+    which the editor was made.
     """
     look = bench.eyes()
     seen = rivals.as_judge(table.attempt(0))
@@ -76,6 +80,11 @@ def against_calls(
         outcome.curve(name, in_setting(SCORE, where), calls[name], map(float, found))
     last = bench.answers(pictures[BEST][most], table.scenes)
     outcome.score(MOST, in_setting(SCORE, where), float(last.float().mean()))
+    better = Bench(
+        EDITORS_START, table.things, len(table.scenes), table.steps, table.seed
+    )
+    right = bench.answers(better.attempt(0), table.scenes)
+    outcome.score(ORIGIN, in_setting(SCORE, where), float(right.float().mean()))
 
 
 def gains(outcome: Outcome, generator: str, found: dict[int, dict[str, float]]) -> None:
