@@ -283,8 +283,8 @@ PAPER = Paper(
         " 65 % of instructions best-of-n was ahead.",
         "The claims were fixed after one run of the probe, with six prompts, and other"
         " generators. Those differed in the length of training only, and failed by"
-        " drawing noise. Ours get captions of 10 (weak) and 14 numbers (strong) and 1,500"
-        " updates. With 64 numbers the network answered 99 %, which leaves no room.",
+        " drawing noise. Ours get captions of 10 (weak) and 14 numbers (strong), and"
+        " 1,500 updates. With 64 numbers 99 % was right, which leaves no room.",
         "The editor sets out from the book's full generator of quarters, and not from"
         " the strong one. What that generator draws itself (C5f) was added with it.",
         "There are 120 prompts instead of 200, to keep the run within 15 minutes. Seed"
