@@ -1,29 +1,41 @@
 """The claims about Geom-Erasing, and the experiment that judges them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
 
 from stages import zoo
-from stages.evidence import Claim, Gate, Outcome, in_setting
+from stages.evidence import Claim, Gate, Outcome, Paper, in_setting
 from stages.papers.diffusion.geom_erasing import method, overlays
+from stages.papers.diffusion.geom_erasing.judging import (
+    CALLED,
+    DISTANCE,
+    FALSE,
+    ICR,
+    JUDGE,
+    QUESTIONS,
+    RECALL,
+    RIGHT,
+    Drawing,
+    Test,
+    keep,
+    one_phrase,
+    score,
+    score_called,
+    score_judge,
+)
 from stages.papers.diffusion.geom_erasing.method import How, Lessons, Recipe
-from stages.seeding import torch_rng
-from stages.training.quality import frechet_distance
 from stages.worlds.shapes import quads
-from stages.worlds.shapes.quads import Captions, Pictures, Quads
-from stages.zoo.quads import score as question_score
 
-ICR, QUESTIONS, RIGHT = "concept rate", "question score", "all right"
-DISTANCE, RECALL, FALSE = "Fréchet distance", "recall", "false positives"
 KEPT = "share of plain's rate"
 PLAIN, NP, NAME = "plain", "plain, negative word", "name"
 GEOMETRY, FULL = "name + geometry", "full"
 DROPPED, CLEAN = "drop-flagged", "clean data"
 FULL_EMPTY, FULL_NAME = "full, empty negative", "full, name as negative"
 GEOMETRY_EMPTY = "name + geometry, empty negative"
-MUCH, BASE, JUDGE = "80 % contaminated", "base model", "evaluation detector"
+PICTURES = "pictures"
+SHOWN = 0  # the seed whose pictures enter the record
+MUCH, BASE = "80 % contaminated", "base model"
 
 # --------------------------------------------------------------------------- the claims
 
@@ -79,6 +91,7 @@ ALSO = (
     lower("C2b", "The name alone, against plain.", NAME, PLAIN),
     lower("C2c", "What the weighted loss adds.", FULL, GEOMETRY),
     lower("C2d", "Geometry, without it in the prompt.", GEOMETRY_EMPTY, FULL_EMPTY),
+    Claim("C2e", "Watermarks drawn where called for.", CALLED, GEOMETRY, FULL),
     lower("C3b", "Against dropping.", FULL, DROPPED, metric=DISTANCE),
     lower("C3c", "Beside clean training data.", FULL, CLEAN, metric=DISTANCE),
     lower(
@@ -118,25 +131,23 @@ class Settings:
 
     Attributes:
         recipe: how every arm is fine-tuned.
+        drawing: how it is made to draw.
         pictures: in the training set.
         recall, false: of the detector that training uses.
         alpha: of the weighted loss.
-        samples, steps, scale: pictures drawn, network calls each, and guidance.
-        real: clean pictures that samples are compared with.
-        shown: samples of an arm that are kept for figures; in the record, of seed 0.
+        shown: samples of an arm that are kept in the record, of one seed.
+        shown_called: of those with a watermark called for, at each place.
         only: arms that are trained; all where it is empty.
     """
 
     recipe: Recipe
+    drawing: Drawing
     pictures: int = 2_000
     recall: float = 0.9
     false: float = 0.02
     alpha: float = 4.0
-    samples: int = 150
-    steps: int = 12
-    scale: float = 1.5
-    real: int = 1_000
-    shown: int = 6
+    shown: int = 4
+    shown_called: int = 2
     only: tuple[str, ...] = ()
 
 
@@ -191,7 +202,7 @@ def run(settings: Settings, seed: int) -> Outcome:
     """
     outcome = Outcome()
     base = zoo.load("quads_base")
-    test = Test.of(settings, seed)
+    test = Test.of(settings.drawing, seed)
     score(outcome, BASE, test.drawn(base, "nothing"), test)
     score_judge(outcome, test, seed)
     for name, arm in arms(settings).items():
@@ -200,16 +211,18 @@ def run(settings: Settings, seed: int) -> Outcome:
         for judged, how in arm.judged.items():
             pictures = test.drawn(model, how)
             score(outcome, judged, pictures, test, arm.setting)
+            if seed == SHOWN and not arm.setting:
+                keep(outcome, judged, pictures[: settings.shown], PICTURES)
+        if name in (GEOMETRY, FULL):
+            called = test.called_for(model)
+            score_called(outcome, name, called, test)
+            if seed == SHOWN:
+                keep(outcome, name, called[:, : settings.shown_called], CALLED)
         outcome.exhibits[name] = model
     scores = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
     kept = 100 * scores[NP, ICR] / max(scores[PLAIN, ICR], 1.0)
     outcome.score(NP, KEPT, kept)
     return outcome
-
-
-def one_phrase(scenes: Quads) -> Captions:
-    """Return the captions of scenes of one thing, a phrase each."""
-    return quads.captions(scenes).sum(1, keepdim=True)
 
 
 def taught(arm: Arm, settings: Settings, seed: int) -> Lessons:
@@ -225,64 +238,32 @@ def taught(arm: Arm, settings: Settings, seed: int) -> Lessons:
     return Lessons(marked.pictures[rows], said[rows], weights[rows])
 
 
-@dataclass(frozen=True)
-class Test:
-    """What all arms of a seed are asked to draw, and what judges it."""
+FULL_SETTINGS = Settings(Recipe(updates=300, batch=16, lr=4e-3), Drawing())
 
-    settings: Settings
-    scenes: Quads
-    noise: Pictures
-    real: Pictures
-    detector: nn.Module
-    reader: nn.Module
-
-    @classmethod
-    def of(cls, settings: Settings, seed: int) -> "Test":
-        """Draw the captions, the noise, and clean pictures to compare with."""
-        scenes = quads.sample(settings.samples, seed, 1, ("test",))
-        chance = torch_rng(seed, "samples")
-        size = (settings.samples, 3, quads.SIDE, quads.SIDE)
-        return cls(
-            settings,
-            scenes,
-            torch.randn(size, generator=chance),
-            quads.render(quads.sample(settings.real, seed, 1, ("real",))),
-            zoo.load("overlay_detector"),
-            zoo.load("quads_reader"),
-        )
-
-    def drawn(self, model: nn.Module, how: How) -> Pictures:
-        """Let a model draw all captions, guided away from a negative prompt."""
-        prompts = one_phrase(self.scenes)
-        away = method.negative(len(prompts), how)
-        given = (self.noise, self.settings.scale, self.settings.steps)
-        return method.drawn(model, prompts, away, *given)
-
-
-def score(
-    outcome: Outcome, name: str, pictures: Pictures, test: Test, setting: str = ""
-) -> None:
-    """Judge pictures: how many show a watermark, are as asked, and resemble clean
-    ones.
-    """
-    asked = question_score(pictures, test.scenes)
-    features = [test.reader.features(some) for some in (pictures, test.real)]
-    found = test.detector.finds(pictures, "watermark")
-    values = {
-        ICR: 100 * found.float().mean(),
-        QUESTIONS: 100 * asked.mean(),
-        RIGHT: 100 * (asked == 1).float().mean(),
-        DISTANCE: frechet_distance(*features),
-    }
-    for metric, value in values.items():
-        label = in_setting(metric, setting) if setting else metric
-        outcome.score(name, label, float(value))
-
-
-def score_judge(outcome: Outcome, test: Test, seed: int) -> None:
-    """Measure the evaluation detector on clean pictures, without and with overlays."""
-    clean = test.detector.finds(test.real, "watermark")
-    marked = overlays.contaminated(test.real, "watermark", 1.0, seed)
-    found = test.detector.finds(marked.pictures, "watermark")
-    outcome.score(JUDGE, FALSE, 100 * float(clean.float().mean()))
-    outcome.score(JUDGE, RECALL, 100 * float(found.float().mean()))
+PAPER = Paper(
+    slug="diffusion/geom_erasing",
+    title="Implicit Concept Removal of Diffusion Models",
+    arxiv="2310.05873",
+    year=2024,
+    bibkey="liu2024implicit",
+    claims=CLAIMS,
+    also=ALSO,
+    gates=GATES,
+    deviations=(),
+    profiles={
+        "probe": replace(
+            FULL_SETTINGS,
+            recipe=replace(FULL_SETTINGS.recipe, updates=3, batch=8, warmup=1),
+            drawing=Drawing(samples=20, steps=3, real=200, called=2),
+            pictures=100,
+        ),
+        "quick": replace(
+            FULL_SETTINGS,
+            recipe=replace(FULL_SETTINGS.recipe, updates=100),
+            drawing=replace(FULL_SETTINGS.drawing, samples=60),
+            only=(PLAIN, FULL),
+        ),
+        "full": FULL_SETTINGS,
+    },
+    run=run,
+)
