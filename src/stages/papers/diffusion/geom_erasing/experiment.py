@@ -249,18 +249,27 @@ PAPER = Paper(
     claims=CLAIMS,
     also=ALSO,
     gates=GATES,
-    deviations=(),
+    deviations=(
+        "Before the claims were fixed, a prototype on seed 1000 had found watermarks"
+        " in 22.7 % of pictures after plain fine-tuning, 18 % with the negative word,"
+        " 8 to 10 % with name and geometry, and 2.7 % with all cells in the negative"
+        " prompt. Two plain fine-tunings of this code had shown 19 to 26 %.",
+        "On tuning seeds 400 updates on 32 pictures each became 300 on 16, rate 0.004,"
+        " so that plain fine-tuning draws watermarks often enough within the compute.",
+        "C2e was added to what else is measured after a look at tuning seeds. Blocks"
+        " like QR codes, planned as well, are left to an exercise.",
+    ),
     profiles={
         "probe": replace(
             FULL_SETTINGS,
-            recipe=replace(FULL_SETTINGS.recipe, updates=3, batch=8, warmup=1),
-            drawing=Drawing(samples=20, steps=3, real=200, called=2),
+            recipe=replace(FULL_SETTINGS.recipe, updates=2, batch=6, warmup=1),
+            drawing=Drawing(samples=12, steps=2, real=100, called=1),
             pictures=100,
         ),
         "quick": replace(
             FULL_SETTINGS,
-            recipe=replace(FULL_SETTINGS.recipe, updates=100),
-            drawing=replace(FULL_SETTINGS.drawing, samples=60),
+            recipe=replace(FULL_SETTINGS.recipe, updates=80),
+            drawing=replace(FULL_SETTINGS.drawing, samples=50, called=2),
             only=(PLAIN, FULL),
         ),
         "full": FULL_SETTINGS,

@@ -79,16 +79,23 @@ class Test:
         one of its places added, away from the empty prompt; all places in turn.
         """
         n = self.drawing.called
-        away = method.negative(n, "nothing")
-        given = (self.noise[:n], self.drawing.scale, self.drawing.steps)
-        asked = torch.ones(n, dtype=torch.bool)
-        made = []
-        for cells in places():
-            prompts = method.written(
-                one_phrase(self.scenes[:n]), asked, cells.expand(n, -1, -1), "cells"
-            )
-            made.append(method.drawn(model, prompts, away, *given))
-        return torch.stack(made)
+        cells = places().repeat_interleave(n, 0)
+        every = len(places())
+        prompts = method.written(
+            one_phrase(self.scenes[:n]).repeat(every, 1, 1),
+            torch.ones(len(cells), dtype=torch.bool),
+            cells,
+            "cells",
+        )
+        made = method.drawn(
+            model,
+            prompts,
+            method.negative(len(cells), "nothing"),
+            self.noise[:n].repeat(every, 1, 1, 1),
+            self.drawing.scale,
+            self.drawing.steps,
+        )
+        return made.unflatten(0, (every, n))
 
 
 def places() -> method.Flags:
