@@ -656,6 +656,7 @@ def test_claims_and_gates_compare_what_they_say_and_the_probe_holds():
     ]
     full, quick = PAPER.settings("full"), PAPER.settings("quick")
     assert (full.steps, full.sizes, full.most, full.without) == (16, (1, 2, 3, 4), 8, ())
-    assert quick.steps == 16
+    assert (full.prompts, full.renders) == (120, 300)
+    assert (quick.steps, quick.sizes, quick.without) == (16, (1, 4), (NOISE_1, NOISE_3))
     assert scores.GENERATORS == MODELS
     check_probe(PAPER, recorded(PAPER.slug))

@@ -293,7 +293,7 @@ PAPER = Paper(
     ),
     profiles={
         "probe": Settings(prompts=4, renders=8, steps=2, sizes=(1, HARD), most=2),
-        "quick": replace(FULL, prompts=24, renders=24, sizes=(1, HARD)),
+        "quick": Settings(12, 24, sizes=(1, HARD), without=(NOISE_1, NOISE_3)),
         "full": FULL,
     },
     run=run,
