@@ -424,6 +424,10 @@ def test_scores_are_those_worked_out_by_hand(wired):
     assert wired.scores[ALONE, of("relative entropy", 3)] == 0.3
     assert wired.scores[ALONE, scores.SLOWEST] == 20
     assert wired.curves[of(ALONE, 2), "held-out loss"] == ([30, 60], [0.5, 0.25])
+    third = [[0, 0, 0, 1 / 3, 1 / 3], [0, 1 / 2, 1 / 2, 1 / 3, 1 / 3], [1, 1 / 2, 1 / 2, 1 / 3, 1 / 3]]
+    drawn = scores.shares([5, 8], [4, 5, 7, 8, 20], 3)
+    assert drawn == pytest.approx(torch.tensor(third).numpy())
+    assert scores.shares([5, 8], [4, 5, 7, 8, 20], 3, reverse=True) == pytest.approx(drawn[::-1])
     assert of("loss", 2) == "loss [cluster 2]"
 
 

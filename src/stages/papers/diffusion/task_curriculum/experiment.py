@@ -202,9 +202,10 @@ PAPER = Paper(
         ),
         "quick": replace(
             FULL,
-            recipe=replace(FULL.recipe, updates=400),
+            recipe=replace(FULL.recipe, updates=300),
             patience=4,
             smoothing=0.9,
+            count=500,
             points=10,
             without=(REVERSE, MIN_SNR, BOTH, ALONE),
         ),

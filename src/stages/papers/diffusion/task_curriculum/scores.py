@@ -1,8 +1,11 @@
 """What is measured, and how."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from stages.evidence import Outcome, in_setting
 from stages.papers.diffusion.common import digits
@@ -69,6 +72,18 @@ def score_stages(
     outcome.score(name, END, end)
     outcome.score(name, IN_TIME, end <= 60)
     outcome.curve(name, STAGES, ends, range(2, len(ends) + 2))
+
+
+def shares(
+    ends: Sequence[int], updates: Sequence[int], number: int, reverse: bool = False
+) -> Float[np.ndarray, "clusters updates"]:
+    """Return how often a curriculum draws each cluster at some updates, given after
+    which updates its stages ended.
+    """
+    stage = 1 + np.searchsorted(ends, updates, side="right")
+    cluster = np.arange(1, number + 1)[:, None]
+    active = cluster <= stage if reverse else cluster > number - stage
+    return active / stage
 
 
 def study(outcome: Outcome, settings: Settings, seed: int) -> None:
