@@ -437,7 +437,9 @@ def test_each_arm_has_its_own_loss_and_rate_and_all_share_teacher_and_seed(wired
             assert torch.equal(call.loss(a), losses[name]), name
     assert len(wired.calls) == 6
     assert all(call.teacher is wired.teacher and call.seed == 3 for call in wired.calls)
-    assert (experiment.Settings().huber, experiment.Settings().iterations) == (0.1, 1500)
+    full = experiment.FULL
+    assert (full.huber, full.iterations, full.pair_levels) == (0.1, 1500, 7)
+    assert [full.sim, full.l2, full.sid, full.kl, full.naive, full.pairs] == [1e-3, 1e-3, 1e-3, 1e-3, 3e-4, 1e-3]
 
 
 def test_scores_are_those_worked_out_by_hand(wired):

@@ -267,7 +267,7 @@ FULL = Settings()
 
 PAPER = Paper(
     slug="diffusion/score_implicit_matching",
-    title="Score Implicit Matching",
+    title="One-Step Diffusion Distillation through Score Implicit Matching",
     arxiv="2410.16794",
     year=2024,
     bibkey="luo2024onestep",
