@@ -354,7 +354,7 @@ def planted(number, kind, seed):
 def wired():
     """Runs with a recorder in the learner's and the sampler's place: seed 6 and, for what is kept, seed 0."""
     runs = {}
-    for seed, settings in ((6, TINY), (0, replace(TINY, only=(PLAIN, FULL)))):
+    for seed, settings in ((6, TINY), (0, replace(TINY, only=(PLAIN, FULL, at(FULL))))):
         recorder = Recorder(seed)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(method, "fine_tune", recorder.fine_tune)
@@ -399,7 +399,7 @@ def test_each_arm_learns_from_its_own_pictures_captions_and_weights(wired):
     assert torch.equal(calls[5].lessons.pictures, clean)
     assert (phrase > 0).all()
     quick = wired[0].learnt
-    assert len(quick) == 2
+    assert len(quick) == 3
     assert not torch.equal(quick[0].lessons.pictures, calls[0].lessons.pictures)
 
 
@@ -504,7 +504,7 @@ def test_the_first_seed_keeps_pictures_and_those_called_for_place_by_place(wired
             said = [phrase for phrase in prompt[1:].tolist() if any(phrase)]
             assert said == [[NAME_WORD, 0, 0], *([cell, 0, 0] for cell in cells)]
     assert [call.model for call in wired[6].drawn if len(call.prompts) == 45] == [3, 4]
-    assert set(wired[0].exhibits) == {PLAIN, FULL}
+    assert set(wired[0].exhibits) == {PLAIN, FULL, at(FULL)}
 
 
 # ---- the record

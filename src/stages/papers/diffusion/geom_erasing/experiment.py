@@ -268,7 +268,7 @@ PAPER = Paper(
         ),
         "quick": replace(
             FULL_SETTINGS,
-            recipe=replace(FULL_SETTINGS.recipe, updates=80),
+            recipe=replace(FULL_SETTINGS.recipe, updates=70),
             drawing=replace(FULL_SETTINGS.drawing, samples=50, called=2),
             only=(PLAIN, FULL),
         ),
