@@ -255,7 +255,8 @@ PAPER = Paper(
         " 8 to 10 % with name and geometry, and 2.7 % with all cells in the negative"
         " prompt. Two plain fine-tunings of this code had shown 19 to 26 %.",
         "On tuning seeds 400 updates on 32 pictures each became 300 on 16, rate 0.004,"
-        " so that plain fine-tuning draws watermarks often enough within the compute.",
+        " to fit the compute; with just these, plain fine-tuning was not measured on a"
+        " tuning seed, and on the reported ones its gate is narrowly missed.",
         "C2e was added to what else is measured after a look at tuning seeds. Blocks"
         " like QR codes, planned as well, are left to an exercise.",
     ),
