@@ -569,6 +569,11 @@ def test_noise_is_shared_by_arms_and_generators_and_every_stream_has_the_seed(wi
         assert sorted(numbers) == list(range(len(numbers)))  # each drawn once, and kept
     assert [call.model for call in wired.calls if None in call.keys] == EDITORS
     assert set(wired.seeds) == {SEED}
+    for call in known:
+        if call.edits and call.keys[0][2] == 0 and call.words.shape[1] == 1:
+            assert [key[3] for key in call.keys] == sorted({key[3] for key in call.keys})
+    rows = [[key[3] for key in call.keys] for call in known if call.edits]
+    assert any(row != list(range(len(row))) for row in rows)  # noise belongs to prompts, not to places in a batch
     streams = {(what, k, number) for call in known for what, k, number, _ in call.keys if call.edits}
     assert {(k, number) for _, k, number in streams} >= {(4, 0), (4, 1), (4, 2)}
 

@@ -281,7 +281,7 @@ PAPER = Paper(
         " generator 0.86 and 0.83, GraPE 0.90 and 0.87, best-of-n 0.88 and 0.85. The"
         " weak generator's gain at k = 1 was 0.04 and 0.02. With an editor that obeyed"
         " 65 % of instructions best-of-n was ahead.",
-        "The claims were fixed after one run of the probe, with six prompts, and other"
+        "The claims were fixed after two runs of the probe, with six prompts and other"
         " generators. Those differed in the length of training only, and failed by"
         " drawing noise. Ours get captions of 10 (weak) and 14 numbers (strong), and"
         " 1,500 updates. With 64 numbers 99 % was right, which leaves no room.",
