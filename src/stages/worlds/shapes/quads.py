@@ -8,6 +8,7 @@ varies a little in place, size and tint, so that no two pictures are equal. A ph
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -223,6 +224,7 @@ def edits(scenes: Quads, seed: int, stream: Sequence = ()) -> tuple[Quads, Tenso
 # ------------------------------------------------------------- reading without learning
 
 
+@cache
 def templates() -> tuple[Float[Tensor, "templates 192"], Int[Tensor, " templates"]]:
     """Draw every content of a quarter at nine offsets and three sizes, and the empty
     one; return flat quarters and their contents.

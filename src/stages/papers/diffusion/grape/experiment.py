@@ -287,9 +287,9 @@ PAPER = Paper(
         " 1,500 updates. With 64 numbers 99 % was right, which leaves no room.",
         "The editor sets out from the book's full generator of quarters, and not from"
         " the strong one. What that generator draws itself (C5f) was added with it.",
-        "There are 120 prompts instead of 200, to keep the run within 15 minutes. Seed"
-        " 1000 with 100 prompts had shown, weak and strong: base 0.57 and 0.84, GraPE"
-        " 0.89 and 0.94, compound instruction 0.88 and 0.93, best-of-n 0.71 and 0.90.",
+        "120 prompts are drawn instead of 200, and 300 renders instead of 500, to save"
+        " time. Seed 1000 with 100 prompts had shown, weak and strong: base 0.57, 0.84;"
+        " GraPE 0.89, 0.94; compound instruction 0.88, 0.93; best-of-n 0.71, 0.90.",
     ),
     profiles={
         "probe": Settings(prompts=4, renders=8, steps=2, sizes=(1, HARD), most=2),
