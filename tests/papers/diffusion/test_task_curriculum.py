@@ -91,6 +91,9 @@ def test_patience_counts_updates_without_a_new_best_of_the_moving_average():
     patience.reset()
     assert [patience.over(loss) for loss in (9.0, 9.0, 9.0, 9.0)] == [False, False, False, True]
     assert patience.smooth == 9.0  # nothing is left of what was before
+    slow = Patience(1, 0.75)
+    assert [slow.over(loss) for loss in (8.0, 12.0, 1.0, 11.0, 12.0)] == [False, False, False, False, True]
+    assert (slow.smooth, slow.best) == (9.0, 7.0)  # of 8, 9, 7, 8, 9: a new best starts the count anew
     for most in (0, 3, 10):
         flat = Curriculum(60, 3, Patience(most, 0.9))
         for _ in range(40):
@@ -131,12 +134,19 @@ def test_the_density_is_that_of_a_mixture_and_the_entropy_that_of_gaussians():
         assert relative_entropy(images[:1], t, signal, 100_000, chance()) == pytest.approx(exact, rel=0.02)
     few = [relative_entropy(images, 1, signal, 50, chance(seed)) for seed in range(3)]
     assert len(set(few)) == 3
+    assert relative_entropy(images, 1, signal, 50, chance(2)) == few[2]
     assert relative_entropy(images, 1, signal, 20_000, chance(5)) < exact + 5  # and finite
+    far = 5 * images  # images that do not overlap: the mean of their Gaussians
+    before, after = (Independent(Normal(share.sqrt() * far, (1 - share).sqrt()), 1) for share in signal[1:].double())
+    assert relative_entropy(far, 2, signal, 100_000, chance(1)) == pytest.approx(
+        float(kl_divergence(before, after).mean()), rel=0.05
+    )
 
 
 def test_a_cluster_has_converged_when_nine_tenths_of_the_fall_are_over(monkeypatch):
     assert difficulty.converges({20: 0.6, 40: 0.29, 60: 0.27, 80: 0.2}, start=1.0) == 60  # from 0.28 on
     assert difficulty.converges({20: 1.3, 40: 1.3}, start=1.0) == 40
+    assert difficulty.converges({20: 0.45, 40: 0.2, 60: 0.4}, start=1.0) == 20  # the last is not the best
     calls = []
     losses = {2: 0.7, 4: 0.25, 6: 0.2}
 
@@ -307,7 +317,7 @@ ENDS = {2: [10, 20, 110], 3: [10, 20, 122], 6: [1, 2]}  # of the n-th arm; the l
 
 
 class Recorder:
-    """Stands in for training and judging: the n-th arm has the log FD 10 n + u / 100 + (u / 100)² at update u."""
+    """Stands in for training and judging: the n-th arm has the log FD 10 n + v (3.3 - v) at update 100 v."""
 
     def __init__(self):
         self.calls = []
@@ -321,16 +331,16 @@ class Recorder:
         self.calls.append(call)
         if n in ENDS:
             sampler.ends = ENDS[n]
-        return Trained({u: (n, u) for u in checkpoints}, torch.full((5, 3), n))
+        return Trained({u: (n, u) for u in checkpoints}, 100 * n + torch.arange(15).view(5, 3))
 
     def samples(self, model, count, seed):
         assert (count, seed) == (11, 3)
-        return torch.full((count, 64), model[0] + model[1] / 1000)
+        return torch.full((count, 64), model[0] + model[1] / 1000) + torch.arange(count)[:, None]
 
     def log_distance(self, samples):
         n, u = divmod(round(float(samples[0, 0]) * 1000), 1000)
         assert len(samples) == 11
-        return 10 * n + u / 100 + (u / 100) ** 2
+        return 10 * n + u / 100 * (3.3 - u / 100)
 
     def told_apart(self, samples):
         return 7 * float(samples[0, 0])
@@ -338,6 +348,7 @@ class Recorder:
     def held_out(self, model, images, times, seed):
         assert torch.equal(images, scores.digits.test_images())
         assert seed == 3
+        assert times.tolist() in [list(range(part.low, part.high)) for part in clusters(1000, 4)]
         return float(1000 * model[0] + model[1] + times.float().mean() / 1e4)
 
     def measure(self, cluster, recipe, stride, count, seed):
@@ -358,7 +369,7 @@ def wired():
         patch.setattr(scores.digits, "log_floor", lambda: -4.5)
         patch.setattr(difficulty, "measure", recorder.measure)
         outcome = PAPER.run(SMALL, 3)
-        short = PAPER.run(replace(SMALL, without=(REVERSE, BOTH, ALONE)), 3)
+        short = PAPER.run(replace(SMALL, points=10, without=(REVERSE, BOTH, ALONE)), 3)
     found = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
     curves = {(row["method"], row["name"]): (row["x"], row["y"]) for row in outcome.curves}
     return SimpleNamespace(
@@ -370,18 +381,20 @@ def test_each_arm_is_trained_on_its_own_timesteps_and_on_what_all_arms_share(wir
     kinds = [Interval, Curriculum, Reverse, Replay, Interval, Curriculum]
     assert [type(call.sampler) for call in wired.calls[:6]] == kinds
     assert [call.weighted for call in wired.calls[:6]] == [False, False, False, False, True, True]
-    for call in wired.calls:
+    for n, call in enumerate(wired.calls):
         assert torch.equal(call.images, scores.digits.train_images())
         assert call.recipe == SMALL.recipe
         assert call.seed == 3
-        assert call.checkpoints == list(range(10, 201, 10))
+        stride = 10 if n < 6 else 20
+        assert call.checkpoints == list(range(stride, 201, stride))
     assert wired.calls[0].sampler == wired.calls[4].sampler == ALL
     paced = [wired.calls[i].sampler for i in (1, 2, 5)]
     for sampler in paced:
         assert (sampler.patience.most, sampler.patience.keep) == (9, 0.8)
         assert sampler.clusters == clusters(1000, 4)
     assert len({id(sampler.patience) for sampler in paced}) == 3
-    assert wired.calls[3].first.tolist() == [2, 2, 2]  # the timesteps of the curriculum, the second arm
+    drawn = 200 + torch.arange(15).view(5, 3)  # by the curriculum, the second arm
+    assert torch.equal(wired.calls[3].first, Replay(drawn, 3)(torch.zeros(3)))
     assert list(experiment.arms(SMALL)) == ORDER
     train, test = (part.numpy() for part in (scores.digits.train_images(), scores.digits.test_images()))
     assert len({row.tobytes() for row in train} & {row.tobytes() for row in test}) < 5
@@ -392,12 +405,12 @@ def test_each_arm_is_trained_on_its_own_timesteps_and_on_what_all_arms_share(wir
 def test_scores_are_those_worked_out_by_hand(wired):
     def distance(n, percent):
         u = 2 * percent  # of 200 updates
-        return 10 * n + u / 100 + (u / 100) ** 2
+        return 10 * n + u / 100 * (3.3 - u / 100)  # the last is neither the best nor the worst
 
     for n, name in enumerate(ORDER, 1):
         late = sum(distance(n, percent) for percent in (60, 70, 80, 90, 100)) / 5
         assert wired.scores[name, LATE] == pytest.approx(late)
-        assert wired.scores[name, FINAL] == pytest.approx(10 * n + 6)
+        assert wired.scores[name, FINAL] == pytest.approx(10 * n + 2.6)
         assert wired.scores[name, scores.ROOM] == pytest.approx(distance(n, 30) - distance(n, 100))
         assert wired.scores[name, scores.TAIL] == pytest.approx(distance(n, 60) - distance(n, 100))
         assert wired.scores[name, NEAREST] == pytest.approx(7 * (n + 0.2))
@@ -407,10 +420,10 @@ def test_scores_are_those_worked_out_by_hand(wired):
         assert (x[0], x[-1], len(x)) == (10, 200, 20)
         assert y == pytest.approx([distance(n, u / 2) for u in x])
         pixels = wired.curves[name, "samples"]
-        assert pixels == (list(range(128)), [round(n + 0.2, 2)] * 128)
+        assert pixels == (list(range(128)), [round(n + 0.2, 2)] * 64 + [round(n + 1.2, 2)] * 64)
         kept = wired.outcome.exhibits[name]
         assert list(kept) == x
-        assert torch.equal(kept[10], torch.full((2, 64), n + 0.01))
+        assert torch.equal(kept[10], torch.full((2, 64), n + 0.01) + torch.arange(2)[:, None])
     ends = {CURRICULUM: (55, 1, 3), REVERSE: (61, 0, 3), BOTH: (100, 0, 2)}
     for name, (end, in_time, stages) in ends.items():
         assert wired.scores[name, scores.END] == end
