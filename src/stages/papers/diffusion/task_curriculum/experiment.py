@@ -107,7 +107,9 @@ ALSO = (
     less("C4d", "With Min-SNR, at the end of training.", FINAL, BOTH, MIN_SNR),
 )
 GATES = (
-    Gate("Uniform's FD is three times that of real images", UNIFORM, FINAL, REAL, 1.1),
+    Gate(
+        "Uniform's log FD is well above real images'", UNIFORM, FINAL, REAL, least=1.1
+    ),
     Gate("Uniform still improves after 30 %", UNIFORM, ROOM, least=0.25),
     Gate("Uniform is nearly flat after 60 %", UNIFORM, TAIL, most=0.3),
     Gate("The curriculum ends by 60 % in each seed", CURRICULUM, IN_TIME, least=1),
