@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.evidence import check_probe, recorded
+from stages.evidence import Outcome, check_probe, recorded
 from stages.papers.diffusion.grape import (
     PAPER,
     Contents,
@@ -311,6 +311,18 @@ def test_other_eyes_see_as_the_judge_or_something_else_as_often_as_asked():
     assert shares(1.0)[1] == pytest.approx(1 / 36, abs=0.01)
     assert shares(0.3)[0] == pytest.approx(0.3, abs=0.02)
 
+    def steps(rate):
+        """How far each quarter is moved along the kinds, round and round."""
+        seen = rivals.mistaken(lambda _: found, rate, torch_rng(1, "eyes"))(None)
+        return (torch.where(seen.shape > 0, (seen.shape - 1) * 6 + seen.colour, 0) - kinds) % 37
+
+    often = steps(1.0).flatten().bincount(minlength=37)[1:] / kinds.numel()
+    assert often.tolist() == pytest.approx([1 / 36] * 36, abs=0.01)  # every other thing alike
+    moved, rarely = steps(1.0), steps(0.3) > 0
+    for one, other in ((0, 1), (1, 3), (2, 3)):  # and each quarter by itself
+        assert float((moved[:, one] == moved[:, other]).float().mean()) == pytest.approx(1 / 36, abs=0.02)
+        assert float((rarely[:, one] & rarely[:, other]).float().mean()) == pytest.approx(0.09, abs=0.03)
+
 
 # ---- the bench and the wiring of the experiment
 
@@ -333,8 +345,10 @@ def planted(model, attempt, row, asked):
     return made
 
 
-def changed(model, found, phrases):
-    """What an editor makes of a picture: the long one obeys one or two phrases, the other spoils a quarter as well."""
+def changed(model, found, phrases, noise=0):
+    """What an editor makes of a picture: the long one obeys one or two phrases, the other spoils a quarter as well
+    where the noise is to its dislike.
+    """
     made = list(found)
     for words in phrases[:2]:
         place = words[2] - WORD["upper-left"]
@@ -346,7 +360,7 @@ def changed(model, found, phrases):
             shape = words[1] - WORD["circle"] + 1 if words[1] else shape
             colour = words[0] - WORD["red"] + 1 if words[0] else colour
             made[place] = (shape or 1, colour or 1)
-        if model == "quads_editor" and place == 0 and made[3][0]:
+        if model == "quads_editor" and place == noise % 2 and made[3][0]:
             made[3] = (made[3][0], made[3][1] % 6 + 1)
     return made
 
@@ -377,7 +391,7 @@ class Studio:
     def drawn(self, model, captions, noise, steps, source=None):
         keys = [self.noise.get(row.numpy().tobytes()) for row in noise]
         self.calls.append(
-            SimpleNamespace(model=model, words=captions, keys=keys, steps=steps, edits=source is not None)
+            SimpleNamespace(model=model, words=captions, keys=keys, steps=steps, edits=source is not None, noise=noise)
         )
         if source is None:
             asked = zip(*(part.tolist() for part in parsed(captions)), strict=True)
@@ -385,7 +399,9 @@ class Studio:
             made = [planted(model, key[2], key[3], scene) for key, scene in zip(keys, scenes, strict=True)]
         else:
             phrases = [[w for w in row if any(w)] for row in captions.tolist()]
-            made = [changed(model, p, w) for p, w in zip(pairs_of(quads.read(source)), phrases, strict=True)]
+            dislike = [key[2] + key[3] if key else 0 for key in keys]  # the edit and the row of the prompt
+            found = pairs_of(quads.read(source))
+            made = [changed(model, *each) for each in zip(found, phrases, dislike, strict=True)]
         return rendered(contents(*made))
 
 
@@ -432,7 +448,9 @@ def by_hand(name, model, k, asked):
     stages = [pictures]
     for number in range(max(map(len, plans))):
         last = stages[-1]
-        step = [changed(editor, last[i], p[number]) if len(p) > number else last[i] for i, p in enumerate(plans)]
+        step = [
+            changed(editor, last[i], p[number], number + i) if len(p) > number else last[i] for i, p in enumerate(plans)
+        ]
         stages.append(step)
     return pictures, stages, [d + len(p) for d, p in zip(drawn, plans, strict=True)]
 
@@ -465,13 +483,15 @@ def questions(found, asked):
 def wired():
     """A run with planted networks."""
     studio = Studio(TINY.sizes)
-    seeds = []
+    seeds, judged = [], []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "network", studio.network)
         patch.setattr(bench, "drawn", studio.drawn)
         for module in (bench, experiment, quads):
             plain = module.torch_rng
             patch.setattr(module, "torch_rng", lambda s, *n, of=plain: (seeds.append(s), of(s, *n))[1])
+        judge = bench.judge_on_renders
+        patch.setattr(bench, "judge_on_renders", lambda *given: (judged.append(given), judge(*given))[1])
         outcome = PAPER.run(TINY, SEED)
     table = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
     curves = {(row["method"], row["name"]): (row["x"], row["y"]) for row in outcome.curves}
@@ -480,7 +500,13 @@ def wired():
         scenes = quads.sample(PROMPTS, SEED, k, ("prompts", k))
         asked[k] = pairs_of(scenes.contents)
     return SimpleNamespace(
-        calls=studio.calls, scores=table, curves=curves, exhibits=outcome.exhibits, asked=asked, seeds=seeds
+        calls=studio.calls,
+        scores=table,
+        curves=curves,
+        exhibits=outcome.exhibits,
+        asked=asked,
+        seeds=seeds,
+        judged=judged,
     )
 
 
@@ -546,6 +572,9 @@ def test_gains_reductions_and_curves_are_those_worked_out_by_hand(wired):
         first = [planted(model, 0, i, asked[i]) for i in range(PROMPTS)]
         same = [w for p in first for pair in wrong(seen_by_the_reader(p), p) for w in pair]
         assert wired.scores[BASE, f"{AGREED} {where(generator, 4)}"] == pytest.approx(1 - np.mean(same))
+    outcome = Outcome()
+    scores.gains(outcome, WEAK, {1: {BASE: 1.0, GRAPE: 1.0}})  # nothing was wrong
+    assert [row["value"] for row in outcome.scores] == [0, 0, 0]
 
 
 def test_noise_is_shared_by_arms_and_generators_and_every_stream_has_the_seed(wired):
@@ -578,13 +607,29 @@ def test_noise_is_shared_by_arms_and_generators_and_every_stream_has_the_seed(wi
     assert {(k, number) for _, k, number in streams} >= {(4, 0), (4, 1), (4, 2)}
 
 
-def test_judge_and_editors_are_tested_on_renders(wired):
+def test_judge_and_editors_are_tested_on_renders(wired, monkeypatch):
     assert wired.scores[JUDGE, READ] == 1
+    assert wired.judged == [(40, SEED)]
+    plain = quads.read
+    with monkeypatch.context() as patch:
+
+        def misread(pictures):
+            renders = quads.render(quads.sample(10, SEED, (0, 4), ("grape", "renders")))
+            assert torch.equal(pictures, renders)
+            found = plain(pictures)
+            filled = found.nonzero()[0]
+            found[tuple(filled)] = found[tuple(filled)] % 36 + 1  # something, but something else
+            return found
+
+        patch.setattr(quads, "read", misread)
+        assert bench.judge_on_renders(10, SEED) == pytest.approx(1 - 1 / 40)
     before = quads.sample(40, SEED, (1, 4), ("grape", "edited"))
     after, words = quads.edits(before, SEED, ("grape", "edited"))
     for model in EDITORS:
         call = next(c for c in wired.calls if None in c.keys and c.model == model)
         assert torch.equal(call.words, words)
+        noise = torch.randn((40, 3, 16, 16), generator=torch_rng(SEED, "grape", "edited", "noise"))
+        assert torch.equal(call.noise, noise)
         source, goal = pairs_of(before.contents), pairs_of(after.contents)
         made = [changed(model, s, w) for s, w in zip(source, words.tolist(), strict=True)]
         hits, rest = [], []
@@ -599,12 +644,15 @@ def test_judge_and_editors_are_tested_on_renders(wired):
     blank = torch.full((4, 3, 16, 16), 2 * quads.GROUND - 1)
     assert bench.answers(blank, scenes).shape == (4, 4)
     assert not bench.answers(blank, scenes).any()
+    monkeypatch.setattr(bench.zoo, "load", lambda name: ["loaded", name])
+    assert [bench.network.__wrapped__(name)[1] for name in MODELS.values()] == list(MODELS.values())
 
 
 def test_exhibits_hold_the_first_prompts_of_every_arm(wired):
     for generator, model in MODELS.items():
         kept = wired.exhibits[generator]
         assert len(kept["scenes"]) == 7
+        assert pairs_of(kept["scenes"].contents) == wired.asked[4][:7]
         assert set(kept["traces"]) == set(ALL)
         for name, trace in kept["traces"].items():
             _, stages, drawn = by_hand(name, model, 4, wired.asked[4])
@@ -612,6 +660,12 @@ def test_exhibits_hold_the_first_prompts_of_every_arm(wired):
             assert pairs_of(quads.read(trace.start)) == stages[0][:7]
             assert trace.drawn.tolist() == drawn[:7]
             assert len(trace.edits) == len(trace.again) == 7
+            assert [pairs_of(quads.read(stage)) for stage in trace.stages] == [stage[:7] for stage in stages]
+            if name in (REGENERATED, GRAPE, COMPOUND, LONG):
+                seen = [seen_by_the_reader(p) for p in pairs_of(quads.read(trace.start))]
+                assert torch.equal(trace.edits, plan(contents(*seen), contents(*wired.asked[4][:7])))
+                twice = by_hand(REGENERATED, model, 4, wired.asked[4])[2]
+                assert trace.again.tolist() == [times == 2 for times in twice[:7]]
     without = experiment.Settings(without=(LONG, NOISE_3))
     assert set(experiment.arms(without, 4)) == set(ALL) - {LONG, NOISE_3}
     assert list(experiment.arms(without, 2)) == [BASE, GRAPE]
@@ -662,6 +716,7 @@ def test_claims_and_gates_compare_what_they_say_and_the_probe_holds():
     full, quick = PAPER.settings("full"), PAPER.settings("quick")
     assert (full.steps, full.sizes, full.most, full.without) == (16, (1, 2, 3, 4), 8, ())
     assert (full.prompts, full.renders) == (120, 300)
+    assert (quick.prompts, quick.renders, full.shown, quick.shown) == (12, 24, 48, 48)
     assert (quick.steps, quick.sizes, quick.without) == (16, (1, 4), (NOISE_1, NOISE_3))
     assert scores.GENERATORS == MODELS
     check_probe(PAPER, recorded(PAPER.slug))
