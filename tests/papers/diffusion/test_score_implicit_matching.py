@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -53,6 +54,7 @@ from stages.papers.diffusion.score_implicit_matching.experiment import (
 )
 from stages.papers.diffusion.score_implicit_matching.scores import DISTANCE, PRECISION, RECALL, TOLD_APART
 from stages.seeding import torch_rng
+from stages.tracing import listening
 from stages.training import diffusion
 
 SIGMA = 0.8
@@ -178,6 +180,9 @@ def test_noise_is_added_and_gradients_pass_through_the_inputs_of_both():
 
 # ---- training
 
+# no field but the pixels is as it is by default
+CHANGED = Recipe(3e-3, 4, 6, start=2.0, mean=-0.4, deviation=0.9, least=0.05, most=10.0, reach=0.7, keep=0.9)
+
 
 def test_a_student_is_the_teacher_at_one_level_and_levels_are_those_of_karras():
     teacher = small_teacher()
@@ -206,32 +211,34 @@ def plain_distillation(teacher, loss, recipe, seed):
 
     def images():
         z = torch.randn(shape, generator=chance)
-        return student(3 * z, torch.full((n,), 3.0))
+        return student(recipe.start * z, torch.full((n,), recipe.start))
 
     for _ in range(recipe.iterations):
         x = images().detach()
-        sigma = torch.exp(-0.6 + 1.2 * torch.randn(n, generator=chance))[:, None]
+        sigma = torch.exp(recipe.mean + recipe.deviation * torch.randn(n, generator=chance))[:, None]
         error = fake(x + sigma * torch.randn(shape, generator=chance), sigma[:, 0]) - x
         adams[1].zero_grad()
-        ((sigma**2 + data**2) / (sigma * data) ** 2 * error.square()).mean().backward()
+        online = ((sigma**2 + data**2) / (sigma * data) ** 2 * error.square()).mean()
+        online.backward()
         adams[1].step()
         x = images()
-        ends = [end ** (1 / 7) for end in (0.02, 20.0)]
-        sigma = (ends[0] + 0.8 * torch.rand(n, generator=chance) * (ends[1] - ends[0])) ** 7
+        ends = [end ** (1 / 7) for end in (recipe.least, recipe.most)]
+        sigma = (ends[0] + recipe.reach * torch.rand(n, generator=chance) * (ends[1] - ends[0])) ** 7
         noisy = x + sigma[:, None] * torch.randn(shape, generator=chance)
         adams[0].zero_grad()
-        loss(Answers(x, teacher(noisy, sigma), fake(noisy, sigma))).mean().backward()
+        value = loss(Answers(x, teacher(noisy, sigma), fake(noisy, sigma))).mean()
+        value.backward()
         adams[0].step()
         now = [p.detach().clone() for p in student.parameters()]
         average = now if average is None else [0.9 * a + 0.1 * b for a, b in zip(average, now, strict=True)]
         trace.append(average)
-    return now, trace
+    return now, trace, {"last online loss": online.item(), "last loss": value.item()}
 
 
 def test_distillation_is_the_plain_loop_and_leaves_the_teacher_alone():
     teacher = small_teacher()
     before = [p.clone() for p in teacher.parameters()]
-    recipe = Recipe(3e-3, iterations=4, batch=6, keep=0.9)
+    recipe = CHANGED
     results = []
     for loss in (partial(implicit, slope=partial(pseudo_huber, c=0.6)), partial(identity_distillation, alpha=1.2)):
         seen = []
@@ -239,8 +246,10 @@ def test_distillation_is_the_plain_loop_and_leaves_the_teacher_alone():
         def watch(step, m, seen=seen):
             seen.append((step, [p.clone() for p in m.parameters()]))
 
-        last, average = method.distil(teacher, loss, recipe, 5, watch)
-        now, trace = plain_distillation(teacher, loss, recipe, 5)
+        with listening() as heard:
+            last, average = method.distil(teacher, loss, recipe, 5, watch)
+        now, trace, losses = plain_distillation(teacher, loss, recipe, 5)
+        assert dict(heard) == pytest.approx(losses, rel=1e-3)
         assert [step for step, _ in seen] == [1, 2, 3, 4]
         for got, expected in ((last.parameters(), now), (average.parameters(), trace[-1]), (seen[1][1], trace[1])):
             for a, b in zip(got, expected, strict=True):
@@ -273,7 +282,7 @@ class Counted(nn.Module):
 
 
 def test_pairs_cost_as_many_teacher_calls_as_a_distillation():
-    recipe = Recipe(1e-3, iterations=6, batch=8)
+    recipe = replace(CHANGED, iterations=6, batch=8)
     teacher = Counted(small_teacher())
     method.distil(teacher, partial(implicit, slope=squared), recipe, 0, lambda *_: None)
     assert teacher.calls.forward == 48
@@ -283,13 +292,14 @@ def test_pairs_cost_as_many_teacher_calls_as_a_distillation():
     z, images = pairs(bank, 3, recipe, 4)
     assert len(z) == 96 // 5
     assert bank.calls.forward == 5 * (96 // 5)
-    assert torch.allclose(images, diffusion.heun(bank, z, diffusion.karras_sigmas(3, 0.02, 20.0)))
+    assert torch.allclose(images, diffusion.heun(bank, z, diffusion.karras_sigmas(3, 0.05, 10.0)))
+    assert torch.equal(z, torch.randn(96 // 5, 64, generator=torch_rng(4, "pairs")))  # no test noise among it
     assert not torch.equal(z, pairs(bank, 3, recipe, 5)[0])
 
 
 def test_regression_is_the_plain_loop():
     teacher = small_teacher()
-    recipe = Recipe(3e-3, iterations=4, batch=6, keep=0.9)
+    recipe = CHANGED
     z, images = pairs(teacher, 2, recipe, 5)
     student = copy.deepcopy(teacher).requires_grad_(True)
     adam = torch.optim.Adam(student.parameters(), 3e-3, betas=(0.0, 0.999))
@@ -298,12 +308,15 @@ def test_regression_is_the_plain_loop():
     for _ in range(4):
         rows = torch.randint(len(z), (6,), generator=chance)
         adam.zero_grad()
-        (student(3 * z[rows], torch.full((6,), 3.0)) - images[rows]).square().sum(1).mean().backward()
+        value = (student(2 * z[rows], torch.full((6,), 2.0)) - images[rows]).square().sum(1).mean()
+        value.backward()
         adam.step()
         now = [p.detach().clone() for p in student.parameters()]
         average = now if average is None else [0.9 * a + 0.1 * b for a, b in zip(average, now, strict=True)]
     seen = []
-    last, averaged = rivals.regress(teacher, 2, recipe, 5, lambda step, m: seen.append((step, m)))
+    with listening() as heard:
+        last, averaged = rivals.regress(teacher, 2, recipe, 5, lambda step, m: seen.append((step, m)))
+    assert dict(heard) == pytest.approx({"last loss": value.item()}, rel=1e-3)
     assert [step for step, _ in seen] == [1, 2, 3, 4]
     assert all(m is averaged for _, m in seen)
     for got, expected in ((last, now), (averaged, average)):
@@ -327,6 +340,7 @@ def test_teacher_images_by_calls_and_images_that_are_not_finite_are_worst(monkey
     )
     monkeypatch.setattr(scores, "judge", planted)
     images = torch.full((120, 2), 0.5)
+    images[100:, 1] = 0.6
     lost = images.clone()
     lost[3, 1] = math.nan
     outcome = Outcome()
@@ -336,8 +350,13 @@ def test_teacher_images_by_calls_and_images_that_are_not_finite_are_worst(monkey
     metrics = (DISTANCE, PRECISION, RECALL, TOLD_APART)
     assert [found["good", m] for m in metrics] == [0.5, 61.0, 72.0, 83.0]
     assert [found["lost", m] for m in metrics] == [math.log(128), 0.0, 0.0, 100.0]
-    assert outcome.exhibits["good"].shape == (100, 2)
+    assert torch.equal(outcome.exhibits["good"], images[:100])
     assert scores.log_distance(lost) == math.log(128)
+    # what has diverged is no better than its start at the end, whatever it was on the way
+    for start, curve, diverged in ((0.5, {1: 0.1, 2: 0.5}, 1), (0.6, {1: 0.9, 2: 0.8}, 0)):
+        outcome = Outcome()
+        experiment.test(outcome, "good", images, curve, start)
+        assert [row["value"] for row in outcome.scores if row["metric"] == DIVERGED] == [diverged]
 
 
 # ---- the wiring of the experiment
@@ -385,7 +404,11 @@ def wired():
     """A run with recorders in the learners' place, and images judged by what was planted in them."""
     recorder = Recorder()
     teacher = small_teacher()
-    noises = []
+    noises, sizes = [], []
+
+    def log_distance(x):
+        sizes.append(len(x))
+        return float(x.double().mean()) if x.min() == x.max() else 25.0  # 25: of real noise
 
     def heun_images(given, noise, levels):
         assert given is teacher
@@ -393,7 +416,7 @@ def wired():
         return {2 * n - 1: torch.full_like(noise, abs(n - 5) - 7.0) for n in levels}  # best at 9 calls
 
     judge = SimpleNamespace(
-        log_distance=lambda x: float(x.double().mean()) if x.min() == x.max() else 25.0,  # 25: of real noise
+        log_distance=log_distance,
         log_floor=lambda: -9.0,
         coverage=lambda x: (float(x.mean()) + 1, float(x.mean()) + 2),
         told_apart=lambda x: float(x.mean()) + 3,
@@ -414,7 +437,14 @@ def wired():
     found = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
     curves = {(row["method"], row["name"]): row for row in outcome.curves}
     return SimpleNamespace(
-        calls=recorder.calls, scores=found, curves=curves, teacher=teacher, noises=noises, drawn=drawn, outcome=outcome
+        calls=recorder.calls,
+        scores=found,
+        curves=curves,
+        teacher=teacher,
+        noises=noises,
+        sizes=sizes,
+        drawn=drawn,
+        outcome=outcome,
     )
 
 
@@ -440,6 +470,12 @@ def test_each_arm_has_its_own_loss_and_rate_and_all_share_teacher_and_seed(wired
     full = experiment.FULL
     assert (full.huber, full.iterations, full.pair_levels) == (0.1, 1500, 7)
     assert [full.sim, full.l2, full.sid, full.kl, full.naive, full.pairs] == [1e-3, 1e-3, 1e-3, 1e-3, 3e-4, 1e-3]
+    assert (full.batch, full.checks, full.samples) == (64, 10, 2000)
+    assert full.levels == (1, 2, 3, 4, 5, 6, 8, 10, 13, 18, 26)
+    assert PAPER.profiles["full"] == full
+    for profile in PAPER.profiles.values():
+        assert {3, 18} <= set(profile.levels)  # 5 and 35 calls are scored
+        assert profile.iterations % profile.checks == 0  # the last check is at the end
 
 
 def test_scores_are_those_worked_out_by_hand(wired):
@@ -473,6 +509,8 @@ def test_all_are_tested_on_the_same_noise_of_the_seed(wired):
     assert before.start == 3
     assert torch.allclose(before(expected), wired.teacher(3 * expected, torch.full((6,), 3.0)), atol=1e-5)
     assert len(wired.drawn) == 1 + 6 * 3 + 6 + 1  # start, checks, ends, last weights
+    assert set(wired.sizes) == {6}  # and all images are judged
+    assert {len(images) for images in wired.outcome.exhibits.values()} == {6}
 
 
 # ---- the record
