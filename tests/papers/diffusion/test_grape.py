@@ -391,7 +391,15 @@ class Studio:
     def drawn(self, model, captions, noise, steps, source=None):
         keys = [self.noise.get(row.numpy().tobytes()) for row in noise]
         self.calls.append(
-            SimpleNamespace(model=model, words=captions, keys=keys, steps=steps, edits=source is not None, noise=noise)
+            SimpleNamespace(
+                model=model,
+                words=captions,
+                keys=keys,
+                steps=steps,
+                edits=source is not None,
+                noise=noise,
+                source=source,
+            )
         )
         if source is None:
             asked = zip(*(part.tolist() for part in parsed(captions)), strict=True)
@@ -630,6 +638,7 @@ def test_judge_and_editors_are_tested_on_renders(wired, monkeypatch):
         assert torch.equal(call.words, words)
         noise = torch.randn((40, 3, 16, 16), generator=torch_rng(SEED, "grape", "edited", "noise"))
         assert torch.equal(call.noise, noise)
+        assert torch.equal(call.source, quads.render(before))
         source, goal = pairs_of(before.contents), pairs_of(after.contents)
         made = [changed(model, s, w) for s, w in zip(source, words.tolist(), strict=True)]
         hits, rest = [], []
