@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from stages import zoo
-from stages.evidence import check_probe, recorded
+from stages.evidence import Outcome, check_probe, recorded
 from stages.papers.diffusion.geom_erasing import PAPER, experiment, judging, method, overlays, recipe
 from stages.papers.diffusion.geom_erasing.experiment import (
     BASE,
@@ -31,7 +31,7 @@ from stages.seeding import torch_rng
 from stages.training import diffusion
 from stages.training.quality import frechet_distance
 from stages.worlds.shapes import quads
-from stages.zoo.quads import training_times
+from stages.zoo.quads import sampling_times, training_times
 
 NAME_WORD = len(quads.WORDS)
 
@@ -91,6 +91,8 @@ def test_contamination_is_its_share_and_independent_of_what_the_picture_shows():
     assert more.present[marked.present].all()  # a higher share adds to a lower one
     assert torch.equal(more.pictures[marked.present], marked.pictures[marked.present])
     assert not torch.equal(overlays.contaminated(clean, "watermark", 0.4, 4).present, marked.present)
+    one, other = (overlays.contaminated(clean[:50], "watermark", 1.0, seed).boxes for seed in (3, 4))
+    assert not torch.equal(one, other)  # each seed has its own places
 
 
 def test_the_training_detector_misses_invents_and_is_off_by_a_pixel():
@@ -103,6 +105,8 @@ def test_the_training_detector_misses_invents_and_is_off_by_a_pixel():
     off = boxes[true] - marked.boxes[true]
     assert set(off.unique().tolist()) == {-1, 0, 1}
     assert off.float().mean(0).abs().max() < 0.3  # less at the border, where boxes are cut
+    inner = (marked.boxes[true][:, :2] == 5).all(1)  # here no edge is cut
+    assert (torch.corrcoef(off[inner].T.float()) - torch.eye(4)).abs().max() < 0.25  # each edge has its own error
     iou = overlays.overlap(boxes[true], marked.boxes[true])
     assert 0.6 < iou.mean() < 0.75
     one, other = torch.tensor([[0, 0, 4, 4]]), torch.tensor([[1, 0, 5, 4]])
@@ -110,6 +114,7 @@ def test_the_training_detector_misses_invents_and_is_off_by_a_pixel():
     assert float(overlays.overlap(one, torch.tensor([[8, 8, 12, 12]]))) == 0
     wrong = boxes[found & ~marked.present]
     assert len(wrong[:, 0].unique()) > 6
+    assert torch.corrcoef(wrong[:, :2].T.float())[0, 1].abs() < 0.4
     again, _ = overlays.detected(marked, 0.9, 0.02, 4)
     assert not torch.equal(again, found)
     assert overlays.detected(marked, 1.0, 0.0, 3)[0].equal(marked.present)
@@ -124,16 +129,53 @@ def test_the_evaluation_detector_is_another_one_and_keeps_its_threshold():
         assert detector.finds(marked, concept).float().mean() > 0.97
         assert detector.finds(clean, concept).float().mean() < 0.04
         assert detector.finds(marked, other).float().mean() < 0.5
-    settings = recipe.DetectorSettings(steps=4, batch=9, held_out=400)
+    settings = recipe.DetectorSettings(steps=4, batch=9, lr=0.002, held_out=400)
     small = recipe.build(settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipe, "bar", lambda steps, desc: steps)
         patch.setattr(recipe, "cosine", lambda *given: None)
+        shown, wanted, made = [], [], []
+        small.register_forward_pre_hook(lambda _, given: shown.append(given[0]))
+        adam = recipe.optimiser
+        patch.setattr(recipe, "optimiser", lambda *given: (made.append(given[1:]), adam(*given))[1])
+        plain = recipe.F.binary_cross_entropy_with_logits
+        patch.setattr(
+            recipe.F, "binary_cross_entropy_with_logits", lambda y, want: (wanted.append(want), plain(y, want))[1]
+        )
         recipe.fit_detector(small, settings, 5)
+    assert made == [("adamw", 0.002)]
+    chance = torch_rng(5, "detector", "train")
+    each = torch.arange(9) % 3
+    for step in range(4):
+        pictures = quads.render(quads.sample(9, 5, (0, 2), ("detector", "train", step)))
+        for number, concept in enumerate(("watermark", "qr")):
+            here = each == number
+            pictures[here] = overlays.overlaid(pictures, concept, chance)[0][here]
+        assert torch.equal(shown[step], recipe.spoilt(pictures, 0.15, chance))
+        assert torch.equal(wanted[step], torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]).repeat(3, 1))
     held_out = recipe.held_out(400, 5, "threshold", settings)
     for concept in overlays.CONCEPTS:
         assert small.finds(held_out, concept).float().mean() == pytest.approx(0.02, abs=0.003)
-    assert not torch.equal(recipe.held_out(400, 5, "test", settings), held_out)
+    test = recipe.held_out(400, 5, "test", settings)
+    assert not torch.equal(test, held_out)
+    clean = quads.render(quads.sample(400, 5, (0, 2), ("detector", "test")))
+    worse = recipe.spoilt(clean, 0.15, torch_rng(5, "detector", "test", "spoilt"))
+    assert torch.equal(test[::3], worse[::3])  # a third is spoilt
+    assert torch.equal(test[1::3], clean[1::3])
+    assert torch.equal(test[2::3], clean[2::3])
+    grey = torch.zeros(200, 3, 16, 16)
+    assert torch.equal(recipe.spoilt(grey, 0.0, torch_rng(0)), grey)
+    doses = recipe.spoilt(grey, 0.2, torch_rng(0)).std((1, 2, 3))  # each its own
+    assert doses.min() < 0.01
+    assert 0.15 < doses.max() < 0.25
+
+    def finds(pictures, concept):
+        return torch.arange(400) < (20 if torch.equal(pictures, test) else 380 if concept == "qr" else 300)
+
+    measured = recipe.measure(SimpleNamespace(threshold=torch.zeros(2), finds=finds), settings, 5)
+    assert measured == pytest.approx(
+        {"recall, watermark": 75, "false positives, watermark": 5, "recall, qr": 95, "false positives, qr": 5}
+    )
 
 
 # ---- words, weights, learning
@@ -219,7 +261,7 @@ def test_fine_tuning_steps_down_the_weighted_loss_with_whole_captions_dropped(mo
         plain = getattr(method, name)
 
         def spy(*given, **how):
-            made.append((name, *[value for value in given if isinstance(value, int | float)], how))
+            made.append((name, *[value for value in given if isinstance(value, int | float | str)], how))
             return plain(*given, **how)
 
         monkeypatch.setattr(method, name, spy)
@@ -251,21 +293,25 @@ def test_fine_tuning_steps_down_the_weighted_loss_with_whole_captions_dropped(mo
         "forward",
         lambda self, said: (read.append(said), plain_read(self, said))[1],
     )
+    clocks = []
+    plain_after = method.UNet.after
+    monkeypatch.setattr(method.UNet, "after", lambda self, x, t, c: (clocks.append(t), plain_after(self, x, t, c))[1])
     backward = torch.Tensor.backward
     monkeypatch.setattr(
         torch.Tensor, "backward", lambda self, *a, **k: (losses.append(self), backward(self, *a, **k))[1]
     )
     model = method.fine_tune(base, lessons, recipe_, seed=7)
-    assert made == [("optimiser", 0.01, {}), ("cosine", 3, 1, {})]
+    assert made == [("optimiser", "adamw", 0.01, {}), ("cosine", 3, 1, {})]
     assert told == [(3, 1.0, sum(p.numel() for p in model.parameters()))]
     chance = torch_rng(7, "fine-tuning")
-    for call, said, loss in zip(seen, read, losses, strict=True):
+    for call, said, loss, clock in zip(seen, read, losses, clocks, strict=True):
         rows = (torch.rand(8, generator=chance) * 40).long()
         kept = torch.rand(8, generator=chance) >= 0.4
         times = training_times(8, chance)
         noise = torch.randn(8, 3, 16, 16, generator=chance)
         assert torch.equal(call.x, lessons.pictures[rows])
         assert torch.equal(call.t, times)
+        assert torch.equal(clock, times)
         assert torch.equal(call.noise, noise)
         assert torch.equal(said, lessons.captions[rows] * kept[:, None, None])  # all words or none
         assert torch.allclose(loss, (lessons.weights[rows] * call.errors).mean())
@@ -276,10 +322,15 @@ def test_fine_tuning_steps_down_the_weighted_loss_with_whole_captions_dropped(mo
         not torch.equal(p, q) for p, q in zip(model.parameters(), method.extended(base, 7).parameters(), strict=True)
     ]
     assert all(moved)
+    words = [m.captions.embedding.weight[NAME_WORD:] for m in (model, method.extended(base, 7))]
+    assert (words[0] - words[1]).abs().max() < 0.05  # three short steps from its own seed's new words
+    assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
 
 
 def test_samples_are_guided_away_from_the_negative_prompt():
+    asked = []
+
     class Planted(nn.Module):
         """Answers the sum of its caption's words, whatever the picture."""
 
@@ -287,6 +338,7 @@ def test_samples_are_guided_away_from_the_negative_prompt():
             return said.sum((1, 2)).float()
 
         def after(self, x, t, read):
+            asked.append((x, t))
             return read[:, None, None, None].expand_as(x) / 100
 
     noise = torch.randn(2, 3, 16, 16) / 10
@@ -295,6 +347,12 @@ def test_samples_are_guided_away_from_the_negative_prompt():
     made = method.drawn(Planted(), prompts, away, noise, 1.5, 4)
     velocity = torch.tensor([10 + 1.5 * 20, 1.5 * 20])[:, None, None, None] / 100
     assert torch.allclose(made, (noise - velocity).clamp(-1, 1), atol=1e-5)
+    assert len(asked) == 2 * 4  # two calls a step
+    now = sampling_times(4)
+    for k, (one, other) in enumerate(zip(asked[::2], asked[1::2], strict=True)):
+        for x, t in (one, other):  # both prompts are read beside the same picture at the same time
+            assert torch.equal(t, now[k].expand(2))
+            assert torch.allclose(x, noise - (1 - now[k]) * velocity, atol=1e-6)
     alone = method.drawn(Planted(), prompts, away, noise, 1.0, 4)
     assert torch.allclose(alone[0], (noise[0] - 0.3).clamp(-1, 1), atol=1e-5)
     far = method.drawn(Planted(), 20 * prompts, away, noise, 1.0, 4)
@@ -321,7 +379,7 @@ MORE = (FULL, DROPPED)
 
 class Recorder:
     """Stands in for the learner and the sampler. What the n-th model draws with the k-th negative prompt has
-    n + k watermarks and k things of another scene.
+    n + k watermarks and 3 k things of another scene.
     """
 
     def __init__(self, seed):
@@ -336,18 +394,23 @@ class Recorder:
         how = next(h for h in HOWS if torch.equal(away, method.negative(len(away), h)))
         self.drawn.append(SimpleNamespace(model=model, prompts=prompts, how=how, noise=noise, scale=scale, steps=steps))
         pictures = planted(number, HOWS.index(how), self.seed)
-        return pictures if len(prompts) == 20 else pictures[:5].repeat(9, 1, 1, 1)
+        return pictures if len(prompts) == 20 else planted_called(number, self.seed)
 
 
 def planted(number, kind, seed):
-    """Return the pictures, by hand: of 20, the last `kind` show another scene."""
+    """Return the pictures, by hand: of 20, the last 3 * `kind` show another scene."""
     asked = quads.sample(20, seed, 1, ("test",))
-    wrong = quads.sample(20, 99, 1, ("wrong",))
+    wrong = quads.sample(20, 103, 1, ("wrong",))
     pictures = quads.render(asked)
-    pictures[20 - kind :] = quads.render(wrong)[20 - kind :]
+    pictures[20 - 3 * kind :] = quads.render(wrong)[20 - 3 * kind :]
     marked, _ = overlays.overlaid(pictures, "watermark", torch_rng(1))
     few = (torch.arange(20) < number + kind)[:, None, None, None]
     return torch.where(few, marked, pictures)
+
+
+def planted_called(number, seed):
+    """Return five pictures for each of nine places, with one watermark more from place to place."""
+    return torch.cat([planted(number - 4 + place, 0, seed)[:5] for place in range(9)])
 
 
 @pytest.fixture(scope="module")
@@ -366,6 +429,7 @@ def wired():
             drawn=recorder.drawn,
             scores=scores,
             curves={(row["method"], row["name"]): row for row in outcome.curves},
+            rows=outcome.curves,
             exhibits=outcome.exhibits,
         )
     return runs
@@ -434,7 +498,7 @@ def test_all_models_draw_the_same_captions_from_the_same_noise_away_from_their_o
     assert len(set.union(*rows)) == 180  # no picture is in two of them
 
 
-def test_scores_are_those_worked_out_by_hand(wired):
+def test_scores_are_those_worked_out_by_hand(wired, monkeypatch):
     scores = wired[6].scores
     reader, detector = zoo.load("quads_reader"), zoo.load("overlay_detector")
     asked = quads.sample(20, 6, 1, ("test",))
@@ -472,10 +536,31 @@ def test_scores_are_those_worked_out_by_hand(wired):
     recall = detector.finds(overlays.contaminated(real, "watermark", 1.0, 6).pictures, "watermark").float().mean()
     assert scores[JUDGE, FALSE] == pytest.approx(100 * false)
     assert scores[JUDGE, RECALL] == pytest.approx(100 * recall.item())
-    assert scores[FULL, QUESTIONS] < scores[PLAIN, QUESTIONS]
-    assert scores[GEOMETRY, CALLED] == pytest.approx(100 * 3 / 5)  # the third model's first 3 pictures of 5
-    assert scores[FULL, CALLED] == pytest.approx(100 * 4 / 5)
+    assert scores[FULL, RIGHT] < scores[FULL, QUESTIONS] < scores[PLAIN, QUESTIONS]  # some are half right
+    assert scores[GEOMETRY, CALLED] == pytest.approx(100 * (1 + 2 + 3 + 4 + 3 * 5) / 45)  # the third model's
+    assert scores[FULL, CALLED] == pytest.approx(100 * (1 + 2 + 3 + 4 + 4 * 5) / 45)
     assert len(scores) == 4 * len(judged) + 5
+    monkeypatch.setattr(method, "fine_tune", lambda *_: 0)
+    monkeypatch.setattr(method, "drawn", Recorder(6).draw)
+    rare = PAPER.run(replace(TINY, only=(PLAIN,)), 6).scores  # plain draws none, and the negative word 5 %
+    assert [row["value"] for row in rare if row["metric"] == KEPT] == [pytest.approx(100 * 5 / 1)]
+
+
+def test_the_judge_is_measured_on_all_clean_pictures_without_and_with_watermarks():
+    shown = []
+
+    def finds(pictures, concept):
+        assert concept == "watermark"
+        shown.append(pictures)
+        return torch.arange(len(pictures)) < (7, 56)[len(shown) - 1]
+
+    real = quads.render(scenes(70))
+    outcome = Outcome()
+    judging.score_judge(outcome, SimpleNamespace(real=real, detector=SimpleNamespace(finds=finds)), 6)
+    scores = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
+    assert scores == {(JUDGE, FALSE): pytest.approx(10), (JUDGE, RECALL): pytest.approx(80)}
+    assert torch.equal(shown[0], real)
+    assert torch.equal(shown[1], overlays.overlaid(real, "watermark", torch_rng(6, "overlays", "watermark"))[0])
 
 
 def test_the_first_seed_keeps_pictures_and_those_called_for_place_by_place(wired):
@@ -490,7 +575,7 @@ def test_the_first_seed_keeps_pictures_and_those_called_for_place_by_place(wired
         assert shown.shape == (2, 3, 16, 16)
         assert torch.allclose(2 * shown - 1, planted(number, kind, 0)[:2], atol=0.01)
     called = judging.restored(kept[FULL, CALLED]["y"])
-    assert torch.allclose(2 * called - 1, planted(2, 0, 0)[:3].repeat(9, 1, 1, 1), atol=0.01)
+    assert torch.allclose(2 * called - 1, planted_called(2, 0).view(9, 5, 3, 16, 16)[:, :3].flatten(0, 1), atol=0.01)
     (call,) = [call for call in wired[0].drawn if len(call.prompts) == 45]
     asked = judging.one_phrase(quads.sample(20, 0, 1, ("test",)))
     assert (call.model, call.how, call.scale, call.steps) == (2, "nothing", 1.7, 3)
@@ -504,7 +589,8 @@ def test_the_first_seed_keeps_pictures_and_those_called_for_place_by_place(wired
             said = [phrase for phrase in prompt[1:].tolist() if any(phrase)]
             assert said == [[NAME_WORD, 0, 0], *([cell, 0, 0] for cell in cells)]
     assert [call.model for call in wired[6].drawn if len(call.prompts) == 45] == [3, 4]
-    assert set(wired[0].exhibits) == {PLAIN, FULL, at(FULL)}
+    assert wired[0].exhibits == {PLAIN: 1, FULL: 2, at(FULL): 3}
+    assert len(wired[0].rows) == len(kept)  # nothing is kept twice
 
 
 # ---- the record
@@ -553,5 +639,6 @@ def test_claims_and_gates_compare_what_they_say_and_the_probe_holds():
     ]
     full = PAPER.settings("full")
     assert (full.recall, full.false, full.alpha, full.pictures) == (0.9, 0.02, 4.0, 2000)
-    assert full.recipe.dropped == 0.1
+    assert (full.recipe.dropped, full.recipe.batch, full.recipe.lr) == (0.1, 16, 4e-3)
+    assert [PAPER.settings(profile).only for profile in ("full", "probe", "quick")] == [(), (), (PLAIN, FULL)]
     check_probe(PAPER, recorded(PAPER.slug))
