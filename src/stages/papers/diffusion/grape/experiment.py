@@ -292,7 +292,7 @@ PAPER = Paper(
         " GraPE 0.89, 0.94; compound instruction 0.88, 0.93; best-of-n 0.71, 0.90.",
     ),
     profiles={
-        "probe": Settings(prompts=4, renders=8, steps=2, sizes=(1, HARD), most=2),
+        "probe": Settings(5, renders=8, steps=2, sizes=(1, 3, HARD), most=2),
         "quick": Settings(12, 24, sizes=(1, HARD), without=(NOISE_1, NOISE_3)),
         "full": FULL,
     },

@@ -8,6 +8,7 @@ from stages.evidence import Outcome, in_setting
 from stages.papers.diffusion.grape import bench, method, rivals
 from stages.papers.diffusion.grape.bench import Bench
 from stages.papers.diffusion.grape.method import Trace
+from stages.tracing import note
 
 SCORE, ALL_RIGHT, CALLS = "score", "all right", "denoiser calls"
 FIXED, DAMAGED, AGREED = "mistakes fixed", "damaged", "seen as by the judge"
@@ -41,6 +42,8 @@ def score(outcome: Outcome, name: str, where: str, trace: Trace, table: Bench) -
     if trace.output is not trace.start:
         start = bench.answers(trace.start, table.scenes)
     mean = float(right.float().mean())
+    # nothing is trained here, so the probe compares this in the place of losses
+    note("mean pixel", float(trace.output.mean()))
     calls = table.steps * trace.drawn.float().mean()
     found = {
         SCORE: mean,
