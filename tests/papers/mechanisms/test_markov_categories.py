@@ -5,9 +5,6 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from torch import nn
-from torch.nn import functional as F
-
 from stages.evidence import check_probe, recorded
 from stages.papers.mechanisms.markov_categories import (
     PAPER,
@@ -40,6 +37,8 @@ from stages.papers.mechanisms.markov_categories.training import (
 )
 from stages.seeding import rng, torch_rng
 from stages.worlds.process import KERNELS, draw
+from torch import nn
+from torch.nn import functional as F
 
 V = 6
 SMALL = {"tokens": V, "classes": (2, 3), "prototypes": 6, "concentration": 0.3}
@@ -182,7 +181,7 @@ def test_the_theorems_assumptions_hold_in_its_layers():
 @pytest.mark.parametrize("name", list(METHODS))
 def test_each_method_learns_what_it_says_from_the_lessons(name):
     """Two steps by hand, from the same start on the same tokens; shuffled targets are the true ones dealt out anew."""
-    assert (NLL, SHUFFLED, UNIT, SQUARED, SMOOTHED) == tuple(METHODS)
+    assert tuple(METHODS) == (NLL, SHUFFLED, UNIT, SQUARED, SMOOTHED)
     recipe = replace(RECIPE, steps=2)
     world = draw(3, **SMALL)
     lessons = recipe.lessons(world, 7)

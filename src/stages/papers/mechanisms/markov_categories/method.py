@@ -84,7 +84,9 @@ def canonical(
 
 
 def overlap(
-    h: Float[Tensor, "n d"], leading: Float[Tensor, "n k"], mu: Float[Tensor, " n"]
+    h: Float[Tensor, "n d"],
+    leading: Float[Tensor, "n k"],
+    mu: Float[Tensor, " n"],
 ) -> float:
     """Return how much of the leading eigenspace of a similarity operator (def. 7.5)
     states span: 1 if all of it, d / n by chance.
@@ -98,7 +100,9 @@ def overlap(
 
 
 def dirichlet_energy(
-    phi: Float[Tensor, "n k"], kernel: Float[Tensor, "n n"], mu: Float[Tensor, " n"]
+    phi: Float[Tensor, "n k"],
+    kernel: Float[Tensor, "n n"],
+    mu: Float[Tensor, " n"],
 ) -> Float[Tensor, " k"]:
     """Return each column's Dirichlet energy (prop. 7.4) as a share of what it is if phi
     has nothing to do with K.
@@ -111,7 +115,8 @@ def dirichlet_energy(
     degree = kernel @ mu
     alone = (mu * degree) @ phi.square()
     across = (weighted * (kernel @ weighted)).sum(0)
-    return (alone - across) / ((mu @ phi.square()) * (mu @ degree))  # eq. 6
+    chance = (mu @ phi.square()) * (mu @ degree)
+    return (alone - across) / chance  # eq. 6
 
 
 # ------------------------------------------------------- the main theorem's assumptions
