@@ -1,18 +1,17 @@
-"""Networks that regress in context: their data, their training, and the transformer that is written by hand."""
+"""Networks that regress in context: their data, their training, and the recipe."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from stages.models import seeded
 from stages.worlds import linreg
 from stages.zoo import in_context
-from stages.zoo.in_context import Family, HandWritten, Recurrent, Regressor, Task
+from stages.zoo.in_context import Family, Regressor, Task
 
-D, PAIRS, STEP = 3, 6, 0.07
+D, PAIRS = 3, 6
 TINY = Task(depth=2, width=8, heads=2, steps=3, batch=5)
 
 
@@ -34,44 +33,11 @@ def network():
         return Regressor(TINY).eval()
 
 
-def descent(world, steps):
-    return (linreg.gradient_descent(world.x, world.y, STEP, steps) * world.x).sum(-1)
-
-
-# ---- written by hand
-
-
-def test_one_layer_by_hand_takes_one_step_of_gradient_descent_on_every_prefix(world, tokens):
-    by_hand = HandWritten(D, 2 * PAIRS, STEP)
-    torch.testing.assert_close(by_hand(tokens.double()), descent(world, 1), atol=1e-12, rtol=0)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 4])
-def test_a_stack_by_hand_takes_as_many_steps_on_a_prefix_that_sees_itself(world, tokens, steps):
-    by_hand, expected = HandWritten(D, 2 * PAIRS, STEP, steps, causal=False), descent(world, steps)
-    for n in range(PAIRS):
-        answer = by_hand(tokens[:, : 2 * n + 1].double())[:, -1]
-        torch.testing.assert_close(answer, expected[:, n], atol=1e-12, rtol=0)
-
-
-def test_by_hand_nothing_is_trained_and_several_causal_steps_are_refused():
-    assert not list(HandWritten(D, 8, STEP).parameters())
-    with pytest.raises(ValueError, match="4 steps under a causal mask"):
-        HandWritten(D, 8, STEP, 4)
-
-
-def test_by_hand_a_query_does_not_see_its_own_answer_nor_what_follows(tokens):
-    by_hand, other = HandWritten(D, 2 * PAIRS, STEP), tokens.clone()
-    other[:, 7:] = 9.0
-    assert torch.equal(by_hand(tokens)[:, :4], by_hand(other)[:, :4])
-
-
 # ---- trained
 
 
-@pytest.mark.parametrize("kind", [Regressor, Recurrent])
-def test_a_prediction_stands_at_its_input_and_sees_nothing_after_it(kind, tokens):
-    model, other = kind(TINY), tokens.clone()
+def test_a_prediction_stands_at_its_input_and_sees_nothing_after_it(network, tokens):
+    model, other = network, tokens.clone()
     other[:, 7:] = 9.0  # y_4 and all that follows; x_4 is token 6
     one, two = model(tokens), model(other)
     assert one.shape == (20, PAIRS)
@@ -86,11 +52,6 @@ def test_the_states_end_in_what_the_head_reads(network, tokens):
     states = network.states(tokens)
     assert states.shape == (TINY.depth + 1, 20, 2 * PAIRS, TINY.width)
     torch.testing.assert_close(network.gpt.logits(network.gpt.norm(states[-1]))[:, ::2, 0], network(tokens))
-
-
-def test_the_lstm_has_about_as_many_weights():
-    sizes = [sum(p.numel() for p in kind.parameters()) for kind in (Regressor(Task()), Recurrent(Task(width=110)))]
-    assert abs(sizes[1] / sizes[0] - 1) < 0.03
 
 
 def test_batches_follow_the_task_and_noise_changes_no_other_draw(monkeypatch):
@@ -110,46 +71,10 @@ def test_batches_follow_the_task_and_noise_changes_no_other_draw(monkeypatch):
     assert solved.std().item() == pytest.approx(1.0, rel=0.1)
 
 
-def test_the_loss_counts_every_output_and_on_demand_only_the_last(network):
-    still = replace(TINY, lr=0.0)
-    whole, last = (in_context.train(network, task, 0, "a")[0] for task in (still, replace(still, last=True)))
+def test_the_loss_counts_every_output(network):
+    loss = in_context.train(network, replace(TINY, lr=0.0), 0, "a")[0]
     tokens, y = next(in_context.batches(TINY, 0, "a"))
-    errors = (network(tokens) - y).square().detach()
-    assert whole == pytest.approx(errors.mean().item(), rel=1e-5)
-    assert last == pytest.approx(errors[:, -1].mean().item(), rel=1e-5)
-
-
-def test_positions_beyond_the_training_length_stay_as_they_were(network):
-    before = network.gpt.positions.detach().clone()
-    in_context.train(network, TINY, 0, "a")
-    assert torch.equal(network.gpt.positions[2 * PAIRS :], before[2 * PAIRS :])
-    assert not torch.equal(network.gpt.positions[: 2 * PAIRS], before[: 2 * PAIRS])
-
-
-# ---- implied weights
-
-
-class Linear(nn.Module):
-    """Least squares in a network's clothes, with a bend if asked."""
-
-    def __init__(self, bend=0.0):
-        super().__init__()
-        self.bend = bend
-
-    def forward(self, tokens):
-        x, y = linreg.decode(tokens)
-        y = F.pad(y, (0, x.shape[1] - y.shape[1]))  # nothing reads the last answer
-        said = (linreg.least_squares(x, y) * x.double()).sum(-1)
-        return said + self.bend * said.square()
-
-
-def test_implied_weights_of_a_linear_learner_are_its_own_and_account_for_all(world):
-    queries = torch.randn(20, 12, D, dtype=torch.float64)
-    for n in (1, 2, 4):
-        w, share = in_context.implied(Linear(), world, n, queries)
-        torch.testing.assert_close(w, linreg.least_squares(world.x, world.y)[:, n], atol=1e-4, rtol=1e-4)
-        assert share == pytest.approx(1.0, abs=1e-6)
-        assert in_context.implied(Linear(bend=1.0), world, n, queries)[1] < 0.9
+    assert loss == pytest.approx((network(tokens) - y).square().mean().item(), rel=1e-5)
 
 
 # ---- the recipe
@@ -166,6 +91,7 @@ def test_the_family_trains_each_network_on_its_task_and_on_data_of_its_own(monke
         (1, 0.0), (2, 0.0), (4, 0.0), (2, 0.25), (2, 0.5), (2, 1.0),
     }  # fmt: skip
     assert [len(networks[0][f"depth {depth}"].gpt.blocks) for depth in family.depths] == [1, 2, 4]
+    assert {task.start for task, _ in seen if task.sigma} == {"depth 2"}
 
 
 def test_noise_comes_to_a_network_that_was_trained_without_it(monkeypatch):
