@@ -126,7 +126,8 @@ def test_images_of_training_testing_and_novel_characters_are_not_the_same():
 
 
 FAMILY = zoo.find("icl_linear").settings
-FAMILY = replace(FAMILY, task=replace(FAMILY.task, width=8, steps=3, batch=4), noisy=2, control=2, seeds=1)
+SHORT = {"shallow": 2, "noisy": 2, "control": 2, "seeds": 1}
+FAMILY = replace(FAMILY, task=replace(FAMILY.task, width=8, steps=3, batch=4), **SHORT)
 READER = replace(zoo.find("icl_gpt").settings, width=16, depth=1, heads=2, batch=6, warmup=2, networks=1)
 SMALL = {"vit_p8": SINGLE, "vit_p4": SEVERAL, "glyph_conv4": GLYPHS, "icl_gpt": READER}
 SMALL = {name: replace(settings, steps=6) for name, settings in SMALL.items()} | {"icl_linear": FAMILY}
