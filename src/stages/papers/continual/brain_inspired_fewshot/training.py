@@ -38,6 +38,7 @@ QUERIES = 15  # test images of a class
 WRITTEN = 20  # images of a held-out class
 SUPPORT = 5  # of those, examples in an episode
 HEAD_LR = 0.05
+FREE = Strengths()  # one set of weights, and nothing holds it
 
 # --------------------------------------------------------------------- the base network
 
@@ -157,7 +158,7 @@ class Arm:
         way: task by task, all tasks together, or not at all: heads are class means.
     """
 
-    strengths: Strengths = Strengths()  # noqa: RUF009
+    strengths: Strengths = FREE
     lr: float = 0.05
     way: Literal["in sequence", "together", "not at all"] = "in sequence"
 
