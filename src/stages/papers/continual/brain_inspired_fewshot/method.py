@@ -138,10 +138,10 @@ def ties(sets: TwoSets, strengths: Strengths) -> dict[str, Held]:
     """Return both penalties on each fast weight (eq. 1)."""
     held = {}
     for name, omega in sets.omega.items():
-        free = 1 - omega / omega.max().clamp(min=TINY)  # eq. 2, 1 - Ω̃
+        free = 1 - omega / omega.max().clamp(min=TINY)  # eq. 2: 1 - Ω̃
         held[name] = [
             (strengths.protect * omega, sets.fast[name]),  # eq. 1, old tasks
-            (strengths.pull * free, sets.slow[name]),  # eq. 1, what generalises
+            (strengths.pull * free, sets.slow[name]),  # eq. 1, the rest
         ]
     return held
 
