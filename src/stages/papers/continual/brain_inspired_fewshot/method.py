@@ -3,8 +3,7 @@
 Wang, Li, Zhong & Zhu, "Few-shot Continual Learning: a Brain-inspired Approach", arXiv
 2104.09034 (2021). A network learns a row of tasks from a few examples each. It should
 keep the old tasks, and get better at the next one. Two sets of weights share the work:
-fast ones hold the tasks, slow ones what generalises; each is updated with the help of
-the other, and each is consolidated.
+fast ones hold the tasks, slow ones what generalises; each is updated with the other.
 
 Of the paper's text only the abstract was open to us. It fixes the setting, the two
 sets, that they depend on each other, and that consolidation takes two steps. Every
@@ -152,9 +151,8 @@ def fast_step(
     """Take one step of SGD with momentum, then solve for the penalties exactly (a
     proximal step); return the weight and its velocity.
 
-    However strong, a penalty cannot make the step overshoot: without end it puts the
-    weight on its target. Momentum multiplies what a gradient does by 1/(1-m), so the
-    penalties' rate is multiplied likewise.
+    However strong, a penalty cannot make the step overshoot. Momentum multiplies what
+    a gradient does by 1/(1-m), so the penalties' rate is multiplied likewise.
     """
     velocity = MOMENTUM * velocity + gradient
     reach = lr / (1 - MOMENTUM)
@@ -189,9 +187,7 @@ def consolidate_fast(
     lr: float,
     head_lr: float,
 ) -> tuple[Weights, Heads]:
-    """Step 1: fit tasks with the fast weights, held where old tasks need them and
-    pulled to the slow weights elsewhere (eq. 1).
-    """
+    """Step 1: fit tasks with the fast weights, held in both ways (eq. 1)."""
 
     held = ties(sets, strengths)
     fast = sets.fast
@@ -209,7 +205,11 @@ def consolidate_fast(
     return fast, heads
 
 
-def consolidate_slow(fast: Weights, sets: TwoSets, strengths: Strengths) -> Weights:
+def consolidate_slow(
+    fast: Weights,
+    sets: TwoSets,
+    strengths: Strengths,
+) -> Weights:
     """Step 2: let the slow weights follow the fast ones a little, settled weights less
     (eq. 3 and 4).
     """
