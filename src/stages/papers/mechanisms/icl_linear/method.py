@@ -58,8 +58,7 @@ class HandWritten(nn.Module):
         self.steps = steps
         self.causal = causal
         eye = torch.eye(1 + 2 * d + tokens, dtype=torch.float64)
-        r, x, k, p = eye.split([1, d, d, tokens])  # each reads a part of a state
-        self.reads = {"r": r, "x": x, "k": k, "p": p}
+        self.parts = eye.split([1, d, d, tokens])  # each reads a part of a state
 
     def attend(
         self, state: Tensor, query: Tensor, key: Tensor, value: Tensor
@@ -71,17 +70,16 @@ class HandWritten(nn.Module):
 
     def forward(self, tokens: Tokens) -> Predictions:
         """Predict y_i at the token of each x_i of `linreg.encode`'s tokens."""
-        part = {name: rows.to(tokens) for name, rows in self.reads.items()}
+        r, x, k, p = (part.to(tokens) for part in self.parts)
         n = tokens.shape[1]
+        places = torch.eye(len(p)).to(tokens)[:n].expand(len(tokens), -1, -1)
         empty = torch.zeros_like(tokens[..., 1:])
-        places = torch.eye(len(part["p"])).to(tokens)[:n].expand(len(tokens), -1, -1)
         state = torch.cat([tokens, empty, places], -1)
-        before = F.pad(part["p"][1:], (0, 0, 0, 1))  # at t it finds the key of t - 1
-        state = state + self.attend(state, before, part["p"], part["x"]) @ part["k"]
-        x_or_k = part["x"] + part["k"]
+        before = F.pad(p[1:], (0, 0, 0, 1))  # at t it finds the key of t - 1
+        state = state + self.attend(state, before, p, x) @ k
         for _ in range(self.steps):  # r_t <- r_t - 2 α Σ_s r_s k_s·(x_t + k_t)
-            moved = self.attend(state, x_or_k, part["k"], part["r"])
-            state = state - 2 * self.step * moved @ part["r"]
+            moved = self.attend(state, x + k, k, r)
+            state = state - 2 * self.step * moved @ r
         return -state[:, ::2, 0]
 
 
