@@ -1,577 +1,594 @@
-"""Prompts and what their heads say, injections, how heads are chosen, the baselines, and the experiment."""
+"""Prompts and their traces, injections, what is learned, the rivals; how the experiment is wired; the probe."""
 
+from contextlib import contextmanager
 from dataclasses import replace
-from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from stages.evidence import judge, tidy_scores
+from stages import zoo
+from stages.evidence import check_probe, recorded
 from stages.models import GPT, seeded
-from stages.papers.mechanisms import soft_injection as paper
-from stages.papers.mechanisms.common.heads import (
-    Learnt,
-    Prompts,
-    accuracy,
-    few_shot,
-    function_vector,
-    function_vectors,
-    indirect_effects,
-    injection,
-    leading,
-    learn,
-    losses,
-    low_rank,
-    noise_like,
-    orders,
-    pairs_of,
-    patch,
-    pick,
-    random_search,
-    reinforce,
-    shuffle,
-    task_vectors,
-    told_apart,
-)
-from stages.papers.mechanisms.soft_injection import (
-    ACCURACY,
-    ADDITIVE,
-    FORMS,
+from stages.papers.mechanisms.soft_injection import PAPER, arms, experiment, method, rivals, scores
+from stages.papers.mechanisms.soft_injection.experiment import (
+    BASE,
+    FROM_TEN,
+    FUNCTION,
     GAINS,
-    I2CL,
     LORA,
-    MTV,
-    PAPER,
+    ON_NOISE,
     SITE,
     TEN,
     ZERO,
-    embed,
-    select,
 )
-from stages.worlds import tasks
-from stages.worlds.tasks import OF_WORDS, TASKS
-from stages.worlds.vocabulary import PAD
-from stages.zoo.in_context_tasks import InContextSettings, batches, build_gpt, examine, prior, train_gpt
-
-COMPARISONS = [*PAPER.claims, *PAPER.also]
-
-V = tasks.vocabulary()
-WORDS = len(OF_WORDS)
-BASE = InContextSettings(width=16, depth=2, heads=2, steps=4, warmup=1, batch=4, pairs=(3, 2), planned=10)
-TINY = replace(
-    PAPER.profiles["full"], base=BASE, watched=2, test=6, prompts=3, steps=4, every=2, draws=2, samples=2, most=(1, 2)
+from stages.papers.mechanisms.soft_injection.method import Learnt, Training
+from stages.papers.mechanisms.soft_injection.prompts import Prompts, losses, right
+from stages.papers.mechanisms.soft_injection.scores import (
+    ABOVE,
+    ACCURACY,
+    BEST,
+    BINARY,
+    BOTTOM,
+    BY_HEADS,
+    BY_TASK,
+    CHANGED,
+    KIN,
+    MEAN,
+    OTHER,
+    STRANGER,
+    TOP,
+    WORST,
 )
+from stages.seeding import torch_rng
+from stages.worlds import ledgers
+
+V = ledgers.vocabulary()
+TASKS = len(ledgers.TASKS)
+HOW = Training(lr=0.1, steps=6, every=2)
+TINY = experiment.Settings(steps=5, every=2, prompts=3, draws=2, most=(1, 3), rank=2)
 
 
-@pytest.fixture(scope="module")
-def model():
-    """Weights at random, large enough for heads and places to matter."""
-    with seeded(0):
-        model = GPT(len(V), 16, 2, 4, 217)
+def make_model(seed=0):
+    """Parameters at random, large enough for heads and places to matter."""
+    with seeded(seed):
+        model = GPT(len(V), 16, 2, 4, 60)
     for parameter in model.parameters():
         parameter.data.mul_(3)
     return model.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
-def pairs():
-    """Some pairs of every task."""
-    facts = tasks.invent(0)
-    return {split: pairs_of(facts, split, n, 0) for split, n in (("train", 40), ("validation", 10), ("test", 16))}
+def model():
+    return make_model()
 
 
 @pytest.fixture(scope="module")
-def asked(model, pairs):
-    """Zero-shot prompts."""
-    return {split: Prompts.read(model, rows[:, :10]) for split, rows in pairs.items()}
+def facts():
+    return ledgers.invent(0)
 
 
 @pytest.fixture(scope="module")
-def trace(model, pairs):
-    """Each task's trace."""
-    return embed(model, pairs["train"], orders(40, 3, 0)[:, :11])[0]
+def asked(model, facts):
+    """Zero-shot prompts of all tasks."""
+    return {split: Prompts.read(model, facts, toys[:, :6]) for split, toys in ledgers.divided(facts, 0).items()}
 
 
-def at_last(hooks):
-    """Let hooks change the last token alone."""
-
-    def hook(change, heads):
-        heads = heads.clone()
-        heads[:, -1:] = change(heads[:, -1:])
-        return heads
-
-    return {layer: lambda heads, change=change: hook(change, heads) for layer, change in hooks.items()}
+def uniform(*shape, seed=0):
+    return torch.rand(shape, generator=torch_rng(seed, "test"))
 
 
-def random_shares(trace, seed=0):
-    return torch.rand(trace.shape[:-1], generator=torch.Generator().manual_seed(seed))
+def trace_of(problems=TASKS, seed=1):
+    return 2 * uniform(problems, 2, 4, 4, seed=seed) - 1
 
 
-# ---- pairs and prompts
+@contextmanager
+def changed_last(model, change):
+    """Let `change(layer, o)` replace what reaches W_O at the last token, (rows, heads, size); an independent way in."""
+
+    def hook(layer):
+        def act(_, given):
+            rest, last = given[0].split((given[0].shape[1] - 1, 1), 1)
+            return torch.cat([rest, change(layer, last[:, 0].unflatten(-1, (4, 4))).flatten(1)[:, None]], 1)
+
+        return act
+
+    handles = [
+        block.attention.project.register_forward_pre_hook(hook(layer)) for layer, block in enumerate(model.blocks)
+    ]
+    yield
+    for handle in handles:
+        handle.remove()
 
 
-def test_training_pairs_are_all_forty_nouns_and_splits_are_disjoint(pairs):
-    nouns = [set(rows[:WORDS, :, 3].flatten().tolist()) for rows in pairs.values()]
-    assert [len(found) for found in nouns] == [40, 10, 14]
-    assert len(set.union(*nouns)) == 64
-    for task in range(WORDS, len(TASKS)):
-        assert len(pairs["train"][task].unique(dim=0)) == 40
-        among = [set(rows[task, :, 1:4].flatten().tolist()) for rows in pairs.values()]
-        assert all(part <= nouns[i] for i, part in enumerate(among))
+def answered(model, facts, task, query, keep, added, shown=None):
+    """The last logits of one task's prompts with keep · o + added, (layers, heads) and (layers, heads, size)."""
+    rows = query[:, None] if shown is None else torch.cat([shown, query[:, None]], 1)
+    tokens = facts.written(torch.full((len(rows),), task), rows)[:, :-2]
+    with changed_last(model, lambda layer, o: keep[layer][:, None] * o + added[layer]):
+        return model(tokens)[:, -1]
 
 
-def test_tasks_of_one_kind_of_input_are_asked_the_same(pairs):
-    assert (pairs["test"][:WORDS, :, 3] == pairs["test"][0, :, 3]).all()
-    assert (pairs["test"][WORDS:, :, 1:4] == pairs["test"][WORDS, :, 1:4]).all()
-    assert torch.equal(pairs["test"][0, 14:], pairs["test"][0, :2])  # there are fourteen nouns to ask about
+# ---- prompts, the trace, an injection
 
 
-def test_prompts_end_in_an_open_query_that_was_not_shown(model, pairs):
-    order = orders(40, 5, 0, "embed")[:, :11]
-    for task in (0, WORDS):
-        rows = pairs["train"][task]
-        prompts = Prompts.read(model, rows[order[:, -1]][None], rows[order[:, :-1]][None])
-        for tokens, places, answer in zip(prompts.tokens, order, prompts.answers[0], strict=True):
-            *shown, query = V.decode(tokens).split(" ; ")
-            assert len(shown) == 10
-            assert query.endswith(" A")
-            assert query + f" {V.tokens[answer]} ;" == V.decode(rows[places[-1]])
-            assert all(query.split(" A")[0] != pair.split(" A")[0] for pair in shown)
-
-
-def test_pads_change_nothing(model, pairs):
-    """Prompts about words, padded beside those about lists, are read as they would be alone."""
-    order = orders(40, 4, 0)[:, :3]
-    together = Prompts.read(model, pairs["test"][:, :4], pairs["train"][:, order])
-    assert (together.tokens[0] == PAD).any()
-    for task in (0, WORDS + 1):
-        alone = Prompts.read(model, pairs["test"][task : task + 1, :4], pairs["train"][task : task + 1, order])
-        assert (alone.tokens != PAD).all()
-        assert torch.allclose(alone.logits()[0], together.logits()[task], atol=1e-4)
-        assert torch.allclose(alone.heads()[0], together.heads()[task], atol=1e-5)
-
-
-def test_reading_the_last_token_apart_is_reading_the_prompt(model, asked, trace):
-    prompts, hooks = asked["test"], patch(random_shares(trace), trace)
+def test_prompts_show_pairs_and_end_in_an_open_query(model, facts):
+    query, shown = torch.tensor([[5, 6], [7, 8]]), torch.tensor([[[1, 2], [3, 4]], [[9, 10], [11, 12]]])
+    prompts = Prompts.read(model, facts, query, shown)
+    said = [[V.tokens[facts.table[task, toy]] for toy in range(64)] for task in (0, 1)]
+    toys = ledgers.TOYS
+    assert V.decode(prompts.tokens[1]) == (f"Q {toys[3]} A {said[0][3]} ; Q {toys[4]} A {said[0][4]} ; Q {toys[6]} A")
+    assert V.decode(prompts.tokens[2]).endswith(f"A {said[1][10]} ; Q {toys[7]} A")
+    assert prompts.answers.tolist() == [facts.table[0, [5, 6]].tolist(), facts.table[1, [7, 8]].tolist()]
+    swapped = Prompts.read(model, facts, query, shown, labels=shown.flip(2))
+    assert V.decode(swapped.tokens[1]) == (f"Q {toys[3]} A {said[0][4]} ; Q {toys[4]} A {said[0][3]} ; Q {toys[6]} A")
+    assert torch.equal(swapped.answers, prompts.answers)
     assert torch.allclose(prompts.logits(), prompts.logits(everywhere=True), atol=1e-4)
-    apart = prompts.logits(hooks)
-    assert torch.allclose(apart, prompts.logits(at_last(hooks), everywhere=True), atol=1e-4)
-    assert not torch.allclose(apart, prompts.logits(hooks, everywhere=True), atol=1e-2)  # of every token, it is not
+    again = Prompts.read(model, facts, query.repeat(TASKS, 1))  # the tasks come round again
+    assert torch.equal(again.answers[TASKS : TASKS + 2], again.answers[:2])
+    logits = F.one_hot(torch.tensor([[3, 4]]), 6).float() * 5
+    plain = SimpleNamespace(answers=torch.tensor([[3, 0]]))
+    assert right(logits, plain).tolist() == [[100, 0]]
+    expected = -logits.log_softmax(-1)[0, [0, 1], [3, 0]].mean()
+    assert losses(logits, plain).item() == pytest.approx(expected.item())
 
 
-def test_shuffled_labels_are_the_prompts_own_and_queries_keep_theirs(pairs):
-    shown = pairs["train"][:, orders(40, 20, 0)[:, :10]]
-    mixed = shuffle(shown, 0)
-    assert torch.equal(mixed[..., :-2], shown[..., :-2])
-    assert torch.equal(mixed[..., -2].sort(2).values, shown[..., -2].sort(2).values)
-    assert (mixed[0, ..., -2] == shown[0, ..., -2]).float().mean() < 0.3
+def test_the_trace_is_the_mean_of_what_heads_say_before_w_o(model, facts):
+    toys = torch.rand(TASKS, 3, 64, generator=torch_rng(0)).argsort(2)[..., :11]
+    trace = method.embed(arms.demonstrated(model, facts, toys))
+    for task in (0, 7):
+        said = []
+        tokens = facts.written(torch.full((3,), task), toys[task])[:, :-2]
+        with changed_last(model, lambda layer, o, said=said: (said.append(o), o)[1]):
+            model(tokens)
+        for layer, o in enumerate(said):
+            assert torch.allclose(trace[task, layer], o.mean(0), atol=1e-4)
 
 
-# ---- the method
+def test_an_injection_mixes_each_head_at_the_last_token_and_later_blocks_read_it(model, facts, asked):
+    prompts, trace, share = asked["test"], trace_of(), uniform(TASKS, 2, 4)
+    toys = ledgers.divided(facts, 0)["test"][:, :6]
+    found = prompts.logits(method.inject(share, trace))
+    for task in (0, 5):
+        added = share[task][..., None] * trace[task]
+        expected = answered(model, facts, task, toys[task], 1 - share[task], added)
+        assert torch.allclose(found[task], expected, atol=1e-4)
+    assert torch.allclose(prompts.logits(method.inject(0 * share, trace)), prompts.logits(), atol=1e-4)
+    blind = prompts.logits(method.inject(torch.ones_like(share), trace))
+    assert torch.allclose(blind, blind[:, :1].expand_as(blind), atol=1e-4)  # all say t: the query is not seen
+    assert not torch.allclose(found[:, 0], found[:, 1], atol=1e-2)
+    other = prompts.logits(method.mixed(1 - share, 0.5 * share, trace))
+    expected = answered(model, facts, 3, toys[3], 1 - share[3], 0.5 * share[3][..., None] * trace[3])
+    assert torch.allclose(other[3], expected, atol=1e-4)
 
 
-def test_the_trace_is_the_mean_of_heads_before_they_are_mixed(model, pairs, trace):
-    order = orders(40, 3, 0)[:, :11]
-    for task in (2, WORDS + 2):
-        rows, kept, removed = pairs["train"][task], [], []
-        prompts = Prompts.read(model, rows[order[:, -1]][None], rows[order[:, :-1]][None])
-        for block in model.blocks:
-            hook = block.attention.project.register_forward_pre_hook(lambda _, x, kept=kept: kept.append(x[0]))
-            removed.append(hook)
-        model(prompts.tokens)
-        for hook in removed:
-            hook.remove()
-        for layer, x in enumerate(kept):
-            assert torch.allclose(trace[task, layer].flatten(), x[:, -1].mean(0), atol=1e-5)
+# ---- learning
 
 
-def test_no_share_is_the_plain_prompt_and_the_whole_share_cannot_see_the_query(asked, trace):
-    prompts, ones = asked["test"], torch.ones(trace.shape[:-1])
-    assert torch.allclose(prompts.logits(patch(0 * ones, trace)), prompts.logits(), atol=1e-5)
-    blind = prompts.logits(patch(ones, trace))
-    assert torch.allclose(blind, blind[:, :1].expand_as(blind), atol=1e-4)
-    assert not torch.allclose(prompts.logits()[:, 0], prompts.logits()[:, 1], atol=1e-2)
+def test_alphas_start_at_a_half_and_are_learned_each_task_as_alone(model, facts, asked, monkeypatch):
+    trace, seen = trace_of(), []
 
+    def watched(start, answer, train, validation, how):
+        seen.append((start, answer, train, validation, how))
+        return Learnt(torch.full_like(start, 2.0), torch.full_like(start, -1.0))
 
-def test_later_blocks_read_the_changed_stream_and_heads_end_where_the_shares_say(model, asked, trace):
-    share, kept = random_shares(trace), {}
-    hooks = patch(share, trace)
-
-    def watch(layer):
-        def hook(heads):
-            kept[layer] = heads, hooks[layer](heads)
-            return kept[layer][1]
-
-        return hook
-
-    prompts = asked["test"]
-    prompts.logits({layer: watch(layer) for layer in hooks})
-    plain = prompts.heads().flatten(0, 1)
-    assert torch.allclose(kept[0][0][:, 0], plain[:, 0], atol=1e-5)
-    assert not torch.allclose(kept[1][0][:, 0], plain[:, 1], atol=1e-2)
-    for layer, (before, after) in kept.items():
-        a = share[:, layer].repeat_interleave(10, 0)[:, None, :, None]
-        assert torch.allclose(after, before.lerp(trace[:, layer].repeat_interleave(10, 0)[:, None], a), atol=1e-5)
-
-
-def test_the_gradient_of_a_share_is_that_of_finite_differences(model, pairs):
-    model = GPT(len(V), 8, 2, 2, 5).double().requires_grad_(False)
-    prompts = Prompts.read(model, pairs["train"][:2, :3])
-    trace = torch.randn(2, 2, 2, 4, dtype=torch.double)
-
-    def loss(numbers):
-        return losses(prompts.logits(FORMS[SITE].hooks(numbers, trace)), prompts)
-
-    assert torch.autograd.gradcheck(loss, torch.randn(2, 1, 2, 2, dtype=torch.double, requires_grad=True))
-
-
-def test_forms_start_where_they_should(asked, trace):
-    prompts = asked["test"]
-    first = {name: prompts.logits(form.hooks(form.first(trace), trace)) for name, form in FORMS.items()}
-    half = torch.full(trace.shape[:-1], 0.5)
-    assert torch.allclose(first[SITE], prompts.logits(patch(half, trace)), atol=1e-5)
-    assert torch.allclose(first[ADDITIVE], prompts.logits(), atol=1e-5)
-    assert torch.allclose(first[GAINS], prompts.logits(), atol=1e-5)
-    assert torch.allclose(first[I2CL], prompts.logits(injection(2 * half, 0.1 * trace)), atol=1e-5)
-    sizes = {name: form.first(trace)[0].numel() for name, form in FORMS.items()}
-    assert sizes == {SITE: 8, ADDITIVE: 8, GAINS: 8, I2CL: 4}
-
-
-def test_gains_do_not_see_the_trace(asked, trace):
-    numbers = random_shares(trace)[:, None]
-    one, two = (asked["test"].logits(FORMS[GAINS].hooks(numbers, t)) for t in (trace, -trace))
-    assert torch.equal(one, two)
-
-
-@pytest.mark.parametrize("name", FORMS)
-def test_tasks_side_by_side_learn_as_they_would_alone_and_the_model_stays(name, model, pairs, trace):
+    monkeypatch.setattr(method, "learn", watched)
+    found = method.select(trace, asked["train"], asked["validation"], HOW)
+    ((start, answer, *rest),) = seen
+    assert rest == [asked["train"], asked["validation"], HOW]
+    assert torch.equal(start, torch.zeros(TASKS, 2, 4))
+    numbers = 3 * uniform(TASKS, 2, 4) - 1
+    expected = asked["test"].logits(method.inject(numbers.sigmoid(), trace))
+    assert torch.allclose(answer(numbers, asked["test"]), expected)
+    assert found.best.unique().item() == pytest.approx(torch.tensor(2.0).sigmoid().item())
+    assert found.last.unique().item() == pytest.approx(torch.tensor(-1.0).sigmoid().item())
+    monkeypatch.undo()
     before = [parameter.clone() for parameter in model.parameters()]
-    train, validation = (Prompts.read(model, pairs[split][:3, :8]) for split in ("train", "validation"))
-    found = select(name, trace[:3], train, validation, TINY)
-    train, validation = (Prompts.read(model, pairs[split][1:2, :8]) for split in ("train", "validation"))
-    alone = select(name, trace[1:2], train, validation, TINY)
-    assert torch.allclose(found.last[1:2], alone.last, atol=1e-4)
-    assert torch.allclose(found.best[1:2], alone.best, atol=1e-4)
-    assert not torch.allclose(found.last, FORMS[name].first(trace[:3]), atol=1e-2)
+    toys = ledgers.divided(facts, 0)
+    parts = [[Prompts.read(model, facts, toys[s][:n, :6]) for s in ("train", "validation")] for n in (3, 1)]
+    together, alone = (method.select(trace[: len(p[0].answers)], *p, HOW) for p in parts)
+    for one, other in zip(together, alone, strict=True):
+        assert torch.allclose(one[:1], other, atol=1e-4)
+    assert (together.last - 0.5).abs().max() > 0.05
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-def test_the_checkpoint_with_the_lowest_validation_loss_counts_and_not_the_last(asked):
-    """The released code compares with a loss that it never updates, so that the last checkpoint wins."""
-    seen = []
+def test_the_gradient_of_an_alpha_is_that_of_finite_differences(facts):
+    model = GPT(len(V), 8, 2, 2, 5).double().requires_grad_(False)
+    prompts = Prompts.read(model, facts, torch.tensor([[1, 2, 3], [4, 5, 6]]))
+    trace = torch.randn(2, 2, 2, 4, dtype=torch.double, generator=torch_rng(0))
+
+    def loss(a):
+        return losses(prompts.logits(method.inject(a.sigmoid(), trace)), prompts)
+
+    a = torch.randn(2, 2, 2, dtype=torch.double, generator=torch_rng(1))
+    assert torch.autograd.gradcheck(loss, a.requires_grad_())
+
+
+def test_the_checkpoint_with_the_lowest_validation_loss_counts_and_not_the_last(monkeypatch):
+    """Training wants numbers to rise; validation has its best at 0.25 in problem 0, and at 9 in problem 1."""
+    seen, made = [], []
 
     def answer(numbers, prompts):
-        """Training wants numbers to rise; validation has its best at 0.25 in problem 0, and at 9 in problem 1."""
-        at = torch.tensor([0.25, 9.0])
-        loss = -numbers if prompts == "train" else (numbers - at).abs()
         if prompts == "validation":
             seen.append(numbers.clone())
-        return loss
+        return -numbers if prompts == "train" else (numbers - torch.tensor([0.25, 9.0])).abs()
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("stages.papers.mechanisms.common.heads.losses", lambda logits, prompts: logits)
-        found = learn(torch.zeros(2), answer, "train", "validation", lr=0.1, steps=10, every=2)
-        without = learn(torch.zeros(2), answer, "train", None, lr=0.1, steps=10, every=2)
+    plain = method.optimiser
+    monkeypatch.setattr(method, "losses", lambda logits, prompts: logits)
+    monkeypatch.setattr(method, "optimiser", lambda *given: (made.append(given[1:]), plain(*given))[1])
+    how = Training(lr=0.1, steps=10, every=2)
+    found = method.learn(torch.zeros(2), answer, "train", "validation", how)
     assert torch.allclose(torch.stack(seen)[:, 0], torch.tensor([0.2, 0.4, 0.6, 0.8, 1.0]), atol=1e-3)
     assert torch.allclose(found.best, torch.tensor([0.2, 1.0]), atol=1e-3)
     assert torch.allclose(found.last, torch.tensor([1.0, 1.0]), atol=1e-3)
-    assert torch.equal(without.best, without.last)
+    without = method.learn(torch.zeros(2), answer, "train", None, how)
+    assert torch.equal(without.best, found.last)
+    assert made == [("adam", 0.1)] * 2
 
 
-def test_prompts_are_told_apart_by_their_traces_and_not_where_traces_are_one(model, pairs):
-    order = orders(40, 1, 0)[:, :11]
-    trace = embed(model, pairs["train"], order)[0]
-    assert (told_apart(model, pairs["train"], order, trace) == 100).all()
-    one = trace[:1].expand_as(trace)
-    assert told_apart(model, pairs["train"], order, one).mean() == pytest.approx(100 / len(TASKS))
+# ---- the rivals
 
 
-def test_noise_is_as_long_as_the_trace_and_points_elsewhere(trace):
-    noise = noise_like(trace, 0)
+def test_gains_and_lora_start_as_the_model_and_never_see_the_trace(model, facts, asked, monkeypatch):
+    trace, prompts, seen = trace_of(), asked["test"], []
+    for module in (method, rivals):
+        monkeypatch.setattr(module, "learn", lambda *given: seen.append(given))
+    rivals.learn_gains(trace, asked["train"], asked["validation"], HOW)
+    rivals.learn_lora(trace, asked["train"], asked["validation"], HOW, 3, 5)
+    rivals.learn_lora(-trace, asked["train"], asked["validation"], HOW, 3, 6)
+    gains, lora, other = seen
+    for start, answer, *rest in seen:
+        assert rest == [asked["train"], asked["validation"], HOW]
+        assert torch.allclose(answer(start, prompts), prompts.logits(), atol=1e-4)
+    assert torch.equal(gains[0], torch.ones(TASKS, 2, 4))
+    assert lora[0].shape == (TASKS, 2, 2, 3, 16)
+    assert not torch.equal(lora[0], other[0])
+    assert lora[0][:, 0].std().item() == pytest.approx(0.25, abs=0.05)
+    gain = uniform(TASKS, 2, 4)
+    toys = ledgers.divided(facts, 0)["test"][:, :6]
+    expected = answered(model, facts, 4, toys[4], gain[4], torch.zeros(2, 4, 4))
+    assert torch.allclose(gains[1](gain, prompts)[4], expected, atol=1e-4)
+    numbers = uniform(TASKS, 2, 2, 3, 16) - 0.5
+    changed = make_model()
+    for layer, block in enumerate(changed.blocks):
+        down, up = numbers[2, :, layer]
+        block.attention.project.weight.data @= torch.eye(16) + up.T @ down  # W_O (I + Bᵀ A), at every token
+    tokens = facts.written(torch.full((6,), 2), toys[2][:, None])[:, :-2]
+    assert torch.allclose(lora[1](numbers, prompts)[2], changed(tokens)[:, -1], atol=1e-3)
+
+
+def test_noise_is_as_long_as_the_trace_and_points_elsewhere():
+    trace = trace_of()
+    noise = rivals.noise_like(trace, 0)
     assert torch.allclose(noise.norm(dim=-1), trace.norm(dim=-1), atol=1e-4)
     assert F.cosine_similarity(noise, trace, dim=-1).mean().abs() < 0.2
+    assert not torch.equal(noise, rivals.noise_like(trace, 1))
 
 
-def test_kept_heads_are_nested_and_both_ends_are_plain():
-    ranks = torch.stack([torch.randperm(8).view(2, 4) for _ in range(3)])
-    masks = [leading(ranks, 0, q) for q in range(9)]
-    assert [mask.sum((1, 2)).tolist() for mask in masks] == [[q] * 3 for q in range(9)]
-    assert all((one <= other).all() for one, other in pairwise(masks))
+def test_function_vectors_add_what_the_strongest_heads_write_and_validation_picks(model, facts, asked):
+    trace, prompts = trace_of(), asked["test"]
+    effects = rivals.indirect_effects(prompts, trace)
+    answers = prompts.answers[..., None]
+    before = prompts.logits().softmax(-1).gather(-1, answers).mean()
+    alone = torch.zeros(TASKS, 2, 4)
+    alone[:, 1, 2] = 1
+    after = prompts.logits(method.inject(alone, trace)).softmax(-1).gather(-1, answers).mean()
+    assert effects[1, 2].item() == pytest.approx((after - before).item(), abs=1e-6)
+    assert (effects != 0).all()
+    vector = rivals.function_vector(model, trace, [1, 6])
+    first, second = (block.attention.project.weight for block in model.blocks)
+    expected = first[:, 4:8] @ trace[3, 0, 1] + second[:, 8:12] @ trace[3, 1, 2]
+    assert torch.allclose(vector[3], expected, atol=1e-4)
+    steered = prompts.steered(1, vector)
+    states = model.states(prompts.tokens)[1].clone()
+    states[:, -1] += vector.repeat_interleave(6, 0)
+    assert torch.allclose(steered.flatten(0, 1), model.forward_from(states, 1)[:, -1], atol=1e-4)
+    chosen = rivals.function_vectors(trace, effects, asked["validation"], prompts, (1, 3))
+    ranked = effects.flatten().argsort(descending=True).tolist()
+    tried = [(s, rivals.function_vector(model, trace, ranked[:k])) for s in (1, 2) for k in (1, 3)]
+    for task in (0, 9):
+        loss = [losses(asked["validation"].steered(*one), asked["validation"])[task].item() for one in tried]
+        best = tried[loss.index(min(loss))]
+        assert torch.allclose(chosen[task], prompts.steered(*best)[task], atol=1e-4)
 
 
-# ---- the baselines
+# ---- the wiring of the experiment
 
 
-def test_a_state_in_its_own_place_changes_nothing(model, pairs):
-    prompts = Prompts.read(model, pairs["test"][:, :1])
-    for stage in range(3):
-        own = prompts.states[stage][:, -1]
-        assert torch.allclose(prompts.steered(stage, own, False), prompts.logits(), atol=1e-4)
-        assert torch.allclose(prompts.steered(stage, torch.zeros_like(own), True), prompts.logits(), atol=1e-4)
+def chance(logits, prompts):
+    """Stands in for `right`: the answer's probability in %, which no two arms share."""
+    return 100 * logits.softmax(-1).gather(-1, prompts.answers[..., None])[..., 0]
 
 
-def test_a_task_vector_after_the_last_block_is_all_that_is_left(model, asked):
-    vector = torch.randn(len(TASKS), 16)
-    found = asked["test"].steered(2, vector, False)
-    expected = model.logits(model.norm(vector))[:, None].expand_as(found)
-    assert torch.allclose(found, expected, atol=1e-4)
+class Recorder:
+    """Stands in for what learns, and returns numbers planted for each call."""
 
+    def __init__(self):
+        self.calls = {}
 
-def test_what_is_picked_is_picked_on_validation(asked):
-    """Two candidates: each is right in validation where the other is right in the test."""
+    def note(self, name, given, start, last):
+        call = SimpleNamespace(given=given, best=start, last=last)
+        self.calls.setdefault(name, []).append(call)
+        return Learnt(start, last)
 
-    def candidate(split):
-        return lambda prompts: 9.0 * F.one_hot(prompts.answers, len(V)) * (prompts is asked[split])
+    def select(self, trace, train, validation, how):
+        number = len(self.calls.get("select", ()))
+        shape = trace.shape[:-1]
+        return self.note("select", (trace, train, validation, how), uniform(*shape, seed=10 + number), uniform(*shape))
 
-    both = candidate("validation"), candidate("test")
-    assert (pick(both, asked["validation"], asked["test"]) == 0).all()
-    assert (pick(both, asked["test"], asked["test"]) == 100).all()
+    def gains(self, trace, train, validation, how):
+        gain = 2 * uniform(*trace.shape[:-1], seed=20)
+        return self.note("gains", (trace, train, validation, how), gain, 0 * gain)
 
+    def lora(self, trace, train, validation, how, rank, seed):
+        numbers = uniform(len(trace), 2, 2, rank, 16, seed=30) - 0.5
+        return self.note("lora", (trace, train, validation, how, rank, seed), numbers, 0 * numbers)
 
-def test_a_task_vector_is_picked_among_all_blocks(asked, model):
-    mean = torch.randn(3, len(TASKS), 16)
-    right = task_vectors(mean, asked["validation"], asked["test"])
-    for task in (0, WORDS):
-        loss = [losses(asked["validation"].steered(s, mean[s], False), asked["validation"])[task] for s in (1, 2)]
-        best = 1 + loss.index(min(loss))
-        assert right[task] == accuracy(asked["test"].steered(best, mean[best], False), asked["test"])[task]
-
-
-def test_effects_are_of_one_head_each_and_none_where_the_trace_is_the_heads_own(model, pairs):
-    prompts = Prompts.read(model, pairs["test"][:, :1], pairs["train"][:, orders(40, 1, 0)[:, :3]])
-    own = prompts.heads()[:, 0]
-    assert indirect_effects(prompts, own).abs().max() < 1e-6
-    changed = own.clone()
-    changed[:, 1, 2] += 1
-    effects = indirect_effects(prompts, changed)
-    assert effects[1, 2].abs() > 1e-5
-    effects[1, 2] = 0
-    assert effects.abs().max() < 1e-6
-    right = prompts.answers[..., None]
-    alone = prompts.logits({1: lambda heads: heads + F.one_hot(torch.tensor(2), 4)[:, None]}).softmax(-1)
-    rise = (alone.gather(-1, right) - prompts.logits().softmax(-1).gather(-1, right)).mean()
-    assert torch.allclose(indirect_effects(prompts, changed)[1, 2], rise, atol=1e-6)
-
-
-def test_a_function_vector_is_what_its_heads_add_to_the_stream(model, trace):
-    found = function_vector(model, trace, [1, 6])
-    first, second = (block.attention.project for block in model.blocks)
-    alone = torch.zeros(2, 4, 1)
-    alone[0, 1] = alone[1, 2] = 1
-    zero, kept = torch.zeros(1, 16), trace * alone
-    expected = first(kept[:, 0].flatten(1)) - first(zero) + second(kept[:, 1].flatten(1)) - second(zero)
-    assert torch.allclose(found, expected, atol=1e-4)
-    whole = function_vector(model, trace, range(8))
-    parts = sum(function_vector(model, trace, [head]) for head in range(8))
-    assert torch.allclose(whole, parts, atol=1e-4)
-
-
-def test_a_function_vector_takes_the_heads_with_the_largest_effects(model, asked, trace):
-    effects = torch.zeros(2, 4)
-    effects[1, 3], effects[0, 0] = 2, 1
-    found = function_vectors(trace, effects, asked["validation"], asked["test"], (1,))
-    vector = function_vector(model, trace, [7])
-    tried = [lambda prompts, s=s: prompts.steered(s, vector, True) for s in (1, 2)]
-    assert torch.equal(found, pick(tried, asked["validation"], asked["test"]))
-
-
-def test_hard_choices_take_the_forward_passes_of_soft_ones(model, pairs, trace, monkeypatch):
-    read, validation = (Prompts.read(model, pairs[split][:, :2]) for split in ("train", "validation"))
-    passes, logits = [], Prompts.logits
-
-    def count(self, *args, **options):
-        passes.append(self is read)
-        return logits(self, *args, **options)
-
-    monkeypatch.setattr(Prompts, "logits", count)
-    found = {}
-    for name, choose in {
-        SITE: lambda: select(SITE, trace, read, validation, TINY),
-        "search": lambda: random_search(trace, read, validation, validation, 3 * TINY.steps, 0),
-        MTV: lambda: reinforce(trace, read, validation, 3 * TINY.steps, 0.1, TINY.samples, 0),
-    }.items():
-        passes.clear()
-        choose()
-        found[name] = sum(passes)
-    assert found == {SITE: TINY.steps, "search": 3 * TINY.steps, MTV: 3 * TINY.steps}  # a backward pass counts twice
-
-
-@pytest.fixture
-def planted(monkeypatch):
-    """One head decides: replaced, the loss falls by one; all others raise it by a tenth each."""
-    cost = torch.full((3, 2, 4), 0.1)
-    cost[:, 1, 2] = -1
-
-    class Stub:
-        def logits(self, share):
-            return (share * cost).sum((1, 2))
-
-    monkeypatch.setattr("stages.papers.mechanisms.common.heads.patch", lambda share, trace: share)
-    monkeypatch.setattr("stages.papers.mechanisms.common.heads.losses", lambda logits, prompts: logits)
-    monkeypatch.setattr("stages.papers.mechanisms.common.heads.accuracy", lambda logits, prompts: -logits)
-    return Stub(), torch.zeros(3, 2, 4, 5), (cost < 0).float()
-
-
-def test_reinforce_finds_the_head_that_matters(planted):
-    stub, trace, best = planted
-    assert torch.equal(reinforce(trace, stub, stub, passes=600, lr=0.2, samples=4, seed=0), best)
-
-
-def test_random_search_finds_it_among_small_masks(planted):
-    stub, trace, _ = planted
-    found = random_search(trace, stub, stub, stub, passes=2000, seed=0)
-    assert (found > 0.75).all()
-
-
-def test_low_rank_hooks_are_a_changed_output_projection(model, asked):
-    numbers = torch.randn(len(TASKS), 2, 2, 2, 16) * 0.3
-    found = asked["test"].logits(low_rank(numbers), everywhere=True)
-    for task in (0, WORDS):
-        changed = GPT(len(V), 16, 2, 4, 217).requires_grad_(False)
-        changed.load_state_dict(model.state_dict())
-        for layer, block in enumerate(changed.blocks):
-            down, up = numbers[task, :, layer]
-            change = block.attention.project.weight @ up.T @ down
-            assert torch.linalg.matrix_rank(change) == 2
-            block.attention.project.weight += change
-        tokens = asked["test"].tokens.unflatten(0, (len(TASKS), -1))[task]
-        assert torch.allclose(changed(tokens, tokens != PAD)[:, -1], found[task], atol=1e-3)
-
-
-# ---- the base model
-
-
-def test_a_base_reads_documents_of_one_task_and_learns_their_answers_alone():
-    settings = replace(BASE, every=2)
-    made = batches(settings, 0)
-    short, long = next(made), next(made)
-    assert (short[0].shape, long[0].shape) == ((4, 15), (2, 217))
-    facts = tasks.invent(0)
-    for tokens, answer in (short, long):
-        for row, where in zip(tokens, answer, strict=True):
-            told = V.decode(row).removesuffix(" ;").split(" ; ")
-            assert [pair.split(" A ")[1] for pair in told] == V.decode(row[where]).split()
-            items = [[V.number[word] - 1 for word in pair.split(" A ")[0].split()[1:]] for pair in told]
-            assert facts.consistent(torch.tensor(items)[None], row[where][None]).any()
-
-
-def test_a_prior_is_the_worlds_own_and_its_tilt_is_a_power():
-    flat, steep, other = (prior(replace(BASE, tilt=tilt), world) for tilt, world in ((0, 3), (1, 3), (1, 4)))
-    assert torch.allclose(flat, torch.full_like(flat, 1 / len(TASKS)))
-    assert torch.allclose(steep.sort().values * steep.max() ** -1, 1 / torch.arange(17.0, 0, -1), atol=1e-6)
-    assert not torch.equal(steep, other)
-
-
-def test_the_best_answers_diverge_from_themselves_by_nothing():
-    """A network that says what `Facts.predict` says follows the prior."""
-    facts = tasks.invent(0)
-
-    class Best(nn.Module):
-        positions = torch.zeros(5, 1)
-
-        def forward(self, tokens):
-            items = tokens[:, 1:-1] - 1
-            answers = torch.zeros(len(items), 0, dtype=torch.long)
-            return facts.predict(items[:, None], answers, prior(BASE, 0)).clamp(min=1e-30).log()[:, None]
-
-    found = examine(Best(), BASE, 0, n=20)
-    assert found["divergence of 0-shot answers"] == pytest.approx(0, abs=1e-6)
-    assert found["entropy of 0-shot answers"] == pytest.approx(found["entropy of the best 0-shot answers"])
-    assert 15 < found["0-shot accuracy"] < 35
-    assert "1-shot accuracy" not in found
-
-
-def test_a_training_is_decided_by_its_world_and_stream():
-    def weights(world, *names):
-        with seeded(0):
-            model = build_gpt(BASE)
-        train_gpt(model, replace(BASE, steps=2), world, *names)
-        return model.embedding.weight
-
-    assert torch.equal(weights(0, "a"), weights(0, "a"))
-    assert not torch.equal(weights(0, "a"), weights(0, "b"))
-    assert not torch.equal(weights(0, "a"), weights(1, "a"))
-
-
-# ---- the experiment
+    def effects(self, shuffled, trace):
+        self.note("effects", (shuffled, trace), None, None)
+        return uniform(2, 4, seed=40)
 
 
 @pytest.fixture(scope="module")
-def outcomes():
-    return {seed: PAPER.run(TINY, seed) for seed in (0, 1)}
+def wired():
+    """A run of seed 4, with a recorder in the learners' place, and models of three worlds."""
+    models = nn.ModuleDict({str(world): make_model(world) for world in range(3)})
+    recorder = Recorder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment.zoo, "load", lambda name: models if name == "icl_gpt" else None)
+        patch.setattr(method, "select", recorder.select)
+        patch.setattr(rivals, "learn_gains", recorder.gains)
+        patch.setattr(rivals, "learn_lora", recorder.lora)
+        patch.setattr(rivals, "indirect_effects", recorder.effects)
+        for module in (arms, scores):
+            patch.setattr(module, "right", chance)
+        outcome = PAPER.run(TINY, 4)
+    found = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
+    curves = {(row["method"], row["name"]): row["y"] for row in outcome.curves}
+    return SimpleNamespace(
+        model=models["1"],  # 4 modulo 3
+        facts=ledgers.invent(1),
+        calls=recorder.calls,
+        scores=found,
+        curves=curves,
+        exhibits=outcome.exhibits,
+        toys=ledgers.divided(ledgers.invent(1), 4),
+    )
 
 
-def test_a_run_is_pure_and_measures_all_that_the_claims_speak_of(outcomes):
-    again = PAPER.run(TINY, 0)
-    assert outcomes[0].scores == again.scores
-    assert outcomes[0].curves == again.curves
-    assert outcomes[0].scores != outcomes[1].scores
-    findings = judge(COMPARISONS, tidy_scores(outcomes))
-    assert [finding.key for finding in findings] == [claim.key for claim in COMPARISONS]
+def expected_scores(wired, by_task):
+    """Accuracy, accuracy on changed entries, and accuracy by task, of a (task, question) table."""
+    table = torch.stack(by_task)
+    changed = wired.facts.changed.gather(1, wired.toys["test"])
+    return table.mean().item(), table[changed].mean().item(), table.mean(1).tolist()
 
 
-def test_arms_of_a_run_are_what_they_are_called(outcomes):
-    found = outcomes[0]
-    scores = {row["method"]: row["value"] for row in found.scores if row["metric"] == ACCURACY}
-    lab, share = found.exhibits["lab"], found.exhibits["share"]
-    assert scores[SITE] == pytest.approx(accuracy(lab.test.logits(patch(share, lab.trace)), lab.test).mean().item())
-    assert scores[ZERO] == pytest.approx(accuracy(lab.test.logits(), lab.test).mean().item())
-    for name in (paper.TOP, paper.BOTTOM, paper.RANDOM):
-        by_heads = found.exhibits[f"{name}, by heads"].mean(1)
-        assert by_heads[0].item() == pytest.approx(scores[ZERO])
-        assert by_heads[-1].item() == pytest.approx(scores[SITE])
-    content, heads = (found.exhibits[f"accuracy with {what} of"] for what in ("t", "α"))
-    assert torch.equal(content.diag(), heads.diag())
-    assert content.diag().mean().item() == pytest.approx(scores[SITE])
+def check(wired, name, by_task):
+    accuracy, changed, each = expected_scores(wired, by_task)
+    assert wired.scores[name, ACCURACY] == pytest.approx(accuracy, rel=1e-4), name
+    assert wired.scores[name, CHANGED] == pytest.approx(changed, rel=1e-4), name
+    assert wired.curves[name, BY_TASK] == pytest.approx(each, rel=1e-4), name
 
 
-def test_families_are_compared_task_by_task():
-    names = torch.arange(len(TASKS))
-    share, trace = names[:, None, None].float(), names.float()
-    scored, family = {}, [next(k for k, v in tasks.FAMILIES.items() if task in v) for task in TASKS]
-
-    def injected(share, trace=trace):
-        return torch.stack([share.flatten(), trace]).max(0).values if trace is not names else share
-
-    class Exhibits:
-        exhibits: dict = {}  # noqa: RUF012
-
-    paper.transfers(Exhibits(), lambda name, found, *_: scored.update({name: found}), injected, share, trace)
-    for task in range(len(TASKS)):
-        kin = [max(task, b) for b in range(len(TASKS)) if b != task and family[b] == family[task]]
-        near = [b for b in range(len(TASKS)) if family[b] != family[task] and (b < WORDS) == (task < WORDS)]
-        assert scored[paper.KIN][task].item() == pytest.approx(sum(kin) / len(kin))
-        assert scored[paper.NEIGHBOUR][task].item() == pytest.approx(sum(max(task, b) for b in near) / len(near))
+def of_answer(wired, task, logits):
+    answers = wired.facts.table[task, wired.toys["test"][task]]
+    return 100 * logits.softmax(-1).gather(-1, answers[:, None])[:, 0]
 
 
-def test_ten_shots_show_ten_pairs_and_the_same_to_all_tasks(outcomes, monkeypatch):
-    lab, seen = outcomes[0].exhibits["lab"], []
-    read = Prompts.read.__func__
-
-    def watch(cls, model, query, shown=None):
-        seen.append(shown.shape)
-        return read(cls, model, query, shown)
-
-    monkeypatch.setattr(Prompts, "read", classmethod(watch))
-    few_shot(lab.model, lab.pairs["train"], lab.pairs["test"], orders(40, TINY.test, 0)[:, :10])
-    assert seen == [(1, TINY.test, 10, 7)] * len(TASKS)
+def by_hand(wired, keep, added):
+    """What each task's test prompts would score with keep · o + added at the last token."""
+    query = wired.toys["test"]
+    return [
+        of_answer(wired, task, answered(wired.model, wired.facts, task, query[task], keep[task], added[task]))
+        for task in range(TASKS)
+    ]
 
 
-def test_labels_and_trained_numbers_are_logged(outcomes):
-    table = tidy_scores(outcomes).pivot_table(index="method", columns="metric", values="value")
-    assert table.loc[[TEN, paper.THIRTY, paper.TEN_PAIRS, SITE], paper.LABELS].tolist() == [10, 30, 10, 50]
-    assert table.loc[[SITE, ADDITIVE, GAINS, I2CL, LORA], paper.TRAINED].tolist() == [4, 4, 4, 4, 128]
-    assert table.loc[[SITE, MTV, paper.SEARCH, LORA], paper.PASSES].nunique() == 1
+def injected_by_hand(wired, share, trace):
+    return by_hand(wired, 1 - share, share[..., None] * trace)
 
 
-def test_every_claim_arm_and_control_of_the_dossier_is_there(outcomes):
-    assert {claim.key[:2] for claim in COMPARISONS} == {f"C{i}" for i in range(1, 7)}
-    scored = {row["method"] for row in outcomes[0].scores if row["metric"] == ACCURACY}
-    arms = "ZERO TEN THIRTY VECTOR FUNCTION I2CL SEARCH MTV HALF WHOLE ADDITIVE GAINS LORA ONE TEN_PAIRS TEN_SHOT"
-    arms += " OTHER MEAN NOISE FOR_NOISE LAST TOP BOTTOM RANDOM KIN STRANGER NEIGHBOUR SITE"
-    assert {getattr(paper, arm) for arm in arms.split()} <= scored
-    assert set(paper.GRIDS) == set(PAPER.profiles["full"].rates)
-    assert all(PAPER.profiles["full"].rates[name] in grid for name, grid in paper.GRIDS.items())
-    assert isinstance(learn(torch.zeros(1), lambda n, p: n, None, None, 0.1, 0, 1), Learnt)
+def trace_by_hand(wired, toys):
+    """The mean trace of each task's prompts, (tasks, prompts, 11)."""
+    found = []
+    for task in range(TASKS):
+        said = []
+        tokens = wired.facts.written(torch.full((len(toys[task]),), task), toys[task])[:, :-2]
+        with changed_last(wired.model, lambda layer, o, said=said: (said.append(o.mean(0)), o)[1]):
+            wired.model(tokens)
+        found.append(torch.stack(said))
+    return torch.stack(found)
+
+
+def drawn_by_hand(wired, name, draws):
+    """Toys of the training part, drawn for each task apart: ten to show and one to ask about."""
+    order = torch.rand(draws, TASKS, 40, generator=torch_rng(4, "site", name)).argsort(2)
+    return torch.stack([wired.toys["train"][task][order[:, task, :11]] for task in range(TASKS)])
+
+
+def asks(prompts, toys):
+    return prompts.tokens.shape[1] == 3 and torch.equal(prompts.tokens[:, 1], toys.flatten() + 1)
+
+
+def test_each_arm_learns_from_its_own_trace_and_toys_at_its_own_rate(wired):
+    trace = trace_by_hand(wired, drawn_by_hand(wired, "embed", 3))
+    site, noise, ten = wired.calls["select"]
+    rates = {name: arm.rate for name, arm in experiment.ARMS.items()}
+    assert torch.allclose(site.given[0], trace, atol=1e-3)
+    assert torch.allclose(noise.given[0], rivals.noise_like(trace, 4), atol=1e-3)
+    (gains,), (lora,), (effects,) = (wired.calls[name] for name in ("gains", "lora", "effects"))
+    for call, name in ((site, SITE), (noise, ON_NOISE), (gains, GAINS), (lora, LORA)):
+        _, train, validation, how = call.given[:4]
+        assert asks(train, wired.toys["train"]), name
+        assert asks(validation, wired.toys["validation"]), name
+        assert how == Training(rates[name], 5, 2), name
+    assert lora.given[4:] == (2, 4)
+    shown = drawn_by_hand(wired, "ten", 2)  # tasks, draws, 11
+    own, train, validation, how = ten.given
+    assert validation is None
+    assert how == Training(rates[FROM_TEN], 5, 2)
+    flat = shown.transpose(0, 1).flatten(0, 1)
+    assert asks(train, flat[:, :-1])
+    for draw in range(2):
+        one = trace_by_hand(wired, shown[:, draw : draw + 1])
+        assert torch.allclose(own[draw * TASKS : (draw + 1) * TASKS], one, atol=1e-3)
+    shuffled, given = effects.given
+    assert torch.allclose(given, trace, atol=1e-3)
+    toys = drawn_by_hand(wired, "shuffled", 3)
+    rows = shuffled.tokens.unflatten(0, (TASKS, 3))
+    assert torch.equal(rows[:, :, 1:-2:5], toys[..., :-1] + 1)
+    assert torch.equal(rows[:, :, -2], toys[..., -1] + 1)
+    true = torch.stack([wired.facts.table[task, toys[task, :, :-1]] for task in range(TASKS)])
+    said = rows[:, :, 3::5]
+    assert torch.equal(said.sort(2).values, true.sort(2).values)
+    assert (said == true).float().mean() < 0.5
+    parts = [set(part[0].tolist()) for part in wired.toys.values()]
+    assert len(set.union(*parts)) == sum(map(len, parts)) == 64
+
+
+def test_arms_are_scored_on_the_test_with_what_they_learned(wired):
+    site, noise, ten = wired.calls["select"]
+    (gains,), (lora,) = wired.calls["gains"], wired.calls["lora"]
+    none = torch.zeros(TASKS, 2, 4, 4)
+    check(wired, ZERO, by_hand(wired, torch.ones(TASKS, 2, 4), none))
+    check(wired, SITE, injected_by_hand(wired, site.best, site.given[0]))
+    check(wired, ON_NOISE, injected_by_hand(wired, noise.best, noise.given[0]))
+    check(wired, GAINS, by_hand(wired, gains.best, none))
+    parts = [slice(0, TASKS), slice(TASKS, 2 * TASKS)]
+    both = [injected_by_hand(wired, ten.best[part], ten.given[0][part]) for part in parts]
+    check(wired, FROM_TEN, [(a + b) / 2 for a, b in zip(*both, strict=True)])
+    shown, query, plain = drawn_by_hand(wired, "ten", 2), wired.toys["test"], torch.ones(2, 4)
+    few = []
+    for task in range(TASKS):
+        each = [
+            of_answer(
+                wired,
+                task,
+                answered(wired.model, wired.facts, task, query[task], plain, none[0], rows[None, :-1].expand(10, -1)),
+            )
+            for rows in shown[task]
+        ]
+        few.append(sum(each) / 2)
+    check(wired, TEN, few)
+    prompts = {name: Prompts.read(wired.model, wired.facts, part) for name, part in wired.toys.items()}
+    logits = prompts["test"].logits(rivals.low_rank(lora.best), everywhere=True)
+    check(wired, LORA, list(chance(logits, prompts["test"])))
+    planted = uniform(2, 4, seed=40)
+    logits = rivals.function_vectors(site.given[0], planted, prompts["validation"], prompts["test"], (1, 3))
+    check(wired, FUNCTION, list(chance(logits, prompts["test"])))
+    assert set(wired.exhibits) == {*experiment.ARMS, TOP, BOTTOM, "lab"}
+
+
+def test_sites_answers_with_other_heads_and_contents_are_what_they_are_called(wired):
+    site = wired.calls["select"][0]
+    share, trace = site.best, site.given[0]
+    rank = torch.zeros_like(share)
+    for task in range(TASKS):
+        for place, head in enumerate(sorted(range(8), key=lambda h, task=task: -share[task].flatten()[h])):
+            rank[task].view(-1)[head] = place
+    check(wired, TOP, injected_by_hand(wired, share * (rank < 4), trace))
+    check(wired, BOTTOM, injected_by_hand(wired, share * (rank >= 4), trace))
+    mean = torch.stack([trace.sum(0) / TASKS] * TASKS)
+    check(wired, MEAN, injected_by_hand(wired, share, mean))
+    swapped = [1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10]
+    check(wired, OTHER, injected_by_hand(wired, share, trace[swapped]))
+    check(wired, KIN, injected_by_hand(wired, share[swapped], trace))
+    strangers = []
+    for further in (2, 4, 6, 8, 10):  # the same ledger's other columns
+        theirs = share[[(task - further) % 12 for task in range(TASKS)]]
+        strangers.append(torch.stack(injected_by_hand(wired, theirs, trace)))
+    check(wired, STRANGER, list(torch.stack(strangers).mean(0)))
+    for name, keep in ((TOP, rank < 3), (BOTTOM, rank >= 5)):
+        curve = wired.curves[name, BY_HEADS]
+        assert len(curve) == 9
+        three = torch.stack(injected_by_hand(wired, share * keep, trace))
+        assert curve[3] == pytest.approx(three.mean().item(), rel=1e-4)
+        assert curve[0] == pytest.approx(wired.scores[ZERO, ACCURACY], rel=1e-4)
+        assert curve[8] == pytest.approx(wired.scores[SITE, ACCURACY], rel=1e-4)
+
+
+def test_alphas_the_best_reader_and_the_base_are_scored_by_hand(wired):
+    near = torch.tensor([[0.05, 0.1, 0.3, 0.5, 0.89, 0.9, 0.95, 1.0, 0.11, 0.6]])
+    outcome = experiment.Outcome()
+    scores.score_alphas(outcome, SITE, near)
+    assert [row["value"] for row in outcome.scores] == pytest.approx([50, -20])
+    last = uniform(TASKS, 2, 4)  # after the last update, not the best
+    share = 100 * ((last <= 0.1) | (last >= 0.9)).float().mean().item()
+    for name in (SITE, ON_NOISE):
+        assert wired.scores[name, BINARY] == pytest.approx(share)
+        assert wired.scores[name, ABOVE] == pytest.approx(share - 70)
+    assert {key for key in wired.scores if key[1] == BINARY} == {(SITE, BINARY), (ON_NOISE, BINARY)}
+    shown, best = drawn_by_hand(wired, "ten", 2), []
+    for task in range(TASKS):
+        rows = []
+        changed = wired.facts.changed[task]
+        for draw in shown[task, :, :-1]:
+            told = changed[draw].any()
+            rows.append(torch.where(changed[wired.toys["test"][task]] & ~told, 50.0, 100.0))
+        best.append(torch.stack(rows).mean(0))
+    check(wired, BEST, best)
+    assert 75 < wired.scores[BEST, ACCURACY] < 100
+    worst = []
+    for task in range(TASKS):
+        toys = wired.facts.changed[task].nonzero()[:, 0].tolist()
+        found = []
+        for start in range(13):
+            row = torch.tensor([(toys + toys)[start : start + 11]])
+            plain = answered(
+                wired.model, wired.facts, task, row[:, -1], torch.ones(2, 4), torch.zeros(2, 4, 4), row[:, :-1]
+            )
+            found.append(100 * plain.softmax(-1)[0, wired.facts.table[task, row[0, -1]]])
+        worst.append(sum(found) / 13)
+    assert wired.scores[BASE, WORST] == pytest.approx(min(worst).item(), rel=1e-4)
+
+
+# ---- the record
+
+
+def test_claims_and_gates_compare_what_they_say_and_the_probe_holds():
+    claims = {c.key: (c.metric, c.better, c.worse, c.margin, c.kind) for c in PAPER.claims}
+    assert claims == {
+        "C1": (ACCURACY, SITE, TEN, 0, "superiority"),
+        "C2": (ACCURACY, SITE, FUNCTION, 0, "superiority"),
+        "C3": (ACCURACY, TOP, SITE, 3, "equivalence"),
+        "C4": (ABOVE, SITE, None, 0, "superiority"),
+        "C5": (ACCURACY, KIN, STRANGER, 0, "superiority"),
+        "C6": (ACCURACY, FROM_TEN, TEN, 0, "superiority"),
+    }
+    also = {c.key: (c.metric, c.better, c.worse) for c in PAPER.also}
+    assert also == {
+        "C1b": (CHANGED, SITE, TEN),
+        "C1c": (ACCURACY, SITE, BEST),
+        "C1d": (ACCURACY, SITE, LORA),
+        "C2b": (ACCURACY, SITE, GAINS),
+        "C2c": (CHANGED, SITE, GAINS),
+        "C2d": (ACCURACY, GAINS, ZERO),
+        "C3b": (ACCURACY, SITE, BOTTOM),
+        "C3c": (ACCURACY, SITE, MEAN),
+        "C3d": (CHANGED, SITE, OTHER),
+        "C4b": (BINARY, SITE, ON_NOISE),
+        "C4c": (ACCURACY, SITE, ON_NOISE),
+    }
+    assert not any(c.lower_is_better for c in (*PAPER.claims, *PAPER.also))
+    gates = [(g.method, g.metric, g.minus, g.least, g.most) for g in PAPER.gates]
+    assert gates == [
+        (ZERO, ACCURACY, None, None, 30),
+        (BASE, WORST, None, 90, None),
+        (TEN, CHANGED, None, None, 85),
+        (LORA, ACCURACY, TEN, 5, None),
+    ]
+    check_probe(PAPER, recorded(PAPER.slug))
+
+
+def test_quick_runs_the_arms_that_the_page_shows(monkeypatch):
+    quick = PAPER.settings("quick")
+    assert quick.only == (ZERO, TEN, SITE, GAINS)
+    assert PAPER.settings("full").only == PAPER.settings("probe").only == ()
+    models = nn.ModuleDict({"0": make_model()})
+    monkeypatch.setattr(zoo, "load", lambda name: models)
+    outcome = PAPER.run(replace(TINY, only=quick.only), 0)
+    run = {row["method"] for row in outcome.scores}
+    assert run == {ZERO, TEN, SITE, GAINS, BASE, BEST, TOP, BOTTOM, MEAN, OTHER, KIN, STRANGER}
