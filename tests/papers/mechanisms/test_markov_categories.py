@@ -40,9 +40,10 @@ from stages.worlds.process import KERNELS, draw
 from torch import nn
 from torch.nn import functional as F
 
-V = 6
-SMALL = {"tokens": V, "classes": (2, 3), "prototypes": 6, "concentration": 0.3}
-RECIPE = Recipe(steps=3, batch=5, length=4, rate=0.02, width=8, watched=4)
+V = 9
+N = V * V  # contexts
+SMALL = {"tokens": V, "classes": (3, 4), "prototypes": 9, "concentration": 0.3}
+RECIPE = Recipe(steps=3, batch=5, length=4, rate=0.02, width=12, watched=4)
 
 
 def normal(*size, seed=0):
@@ -72,7 +73,7 @@ def test_entropy_is_copying_from_drawing_twice_and_nll_is_the_divergence_above_i
     copied, twice = p.diag().flatten(), (p[:, None] * p).flatten()
     assert categorical_entropy(p).item() == pytest.approx(kl(copied, twice).item())
     assert categorical_entropy(p).item() == pytest.approx(stats.entropy(p.numpy()))
-    q = normal(2, 36, V).softmax(-1)
+    q = normal(2, N, V).softmax(-1)
     loss = -(small.mu[:, None] * small.law * q.log()).sum((1, 2)).mean()
     assert loss.item() == pytest.approx(small.divergence(q) + small.world.entropy())
     assert small.entropy(small.law[None]) == pytest.approx(small.world.entropy())
@@ -113,10 +114,11 @@ def test_the_metric_is_the_square_of_the_score_and_the_hessian_of_the_divergence
     plain = training.make(METHODS[NLL], 4, V, RECIPE, 0)  # a norm between the two would make it wrong
     assert [type(part) for part in (plain.bottleneck, plain.head)] == [nn.Linear, nn.Linear]
     assert plain.head.bias is None
+    assert isinstance(plain.encoder.norm, nn.LayerNorm)
 
 
 def test_whitened_states_and_energies_do_not_depend_on_how_the_model_is_written(small):
-    h, w = normal(36, 4), normal(V, 4, seed=1)
+    h, w = normal(N, 4), normal(V, 4, seed=1)
     z, v, b = canonical(h, w, small.mu)
     close(z @ v.T + b, h @ w.T)
     close(small.mu @ z, torch.zeros(4, dtype=torch.float64))
@@ -125,7 +127,7 @@ def test_whitened_states_and_energies_do_not_depend_on_how_the_model_is_written(
     _, other, _ = canonical(h @ change, w @ torch.linalg.inv(change).T, small.mu)
     p = (h @ w.T).softmax(-1)
     close(*(torch.linalg.eigvalsh(pullback_metric(p, x).mean(0)) for x in (v, other)))
-    phi, mu, kernel = normal(36, 2), small.mu, small.world.similarity("linear")
+    phi, mu, kernel = normal(N, 2), small.mu, small.world.similarity("linear")
     found = dirichlet_energy(phi, kernel, mu)
     pairs = mu[:, None] * mu
     for k in range(2):
@@ -154,11 +156,11 @@ def test_the_theorems_assumptions_hold_in_its_layers():
     layer, x = Whiten(3), (normal(400, 3) @ torch.tensor([[2.0, 1, 0], [0, 1, 0], [0, 3, 0.5]]).double()).float()
     x.requires_grad_()
     z = layer(x)
+    close(layer.mean, 0.05 * x.detach().mean(0))
     close(z.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
     close(z.T @ z / 400, torch.eye(3), atol=1e-3, rtol=0)
-    assert torch.autograd.grad(z.square().sum(), x)[0].abs().max() < 0.05  # gradients through the statistics
-    once = layer.mean.clone()
-    close(once, 0.05 * x.detach().mean(0))
+    assert torch.autograd.grad(z.square().sum(), x)[0].abs().max() < 0.05  # gradients through the covariance
+    assert torch.autograd.grad(layer(x)[:, 0].sum(), x)[0].abs().max() < 1e-4  # and through the mean
     for _ in range(300):
         layer(x)
     close(layer.eval()(x), z, atol=1e-3, rtol=1e-3)  # running statistics arrive at the batch's
@@ -255,7 +257,7 @@ def test_networks_of_a_seed_start_alike_and_checkpoints_reach_from_start_to_end(
 
 def test_pasts_end_in_every_context_and_follow_the_exact_law(small):
     drawn = lab.pasts(small.world, 4000, 4, 3)
-    assert drawn.shape == (4000, 36, 4)
+    assert drawn.shape == (4000, N, 4)
     assert torch.equal(drawn[:, :, -2:], torch.cartesian_prod(torch.arange(V), torch.arange(V)).expand(4000, -1, -1))
     before = small.world.block(3)  # (w, context)
     for context in (0, 17):
@@ -275,11 +277,11 @@ def test_surplus_and_drafts_are_read_from_states_as_closed_forms_say(small, monk
     """H_t has read w_{t-1}. Given W_t, what else W_{t+1} depends on is w_{t-1}; a draft is accepted as in speculative
     sampling."""
     assert drafts.readable(small, told(small, -1)) == pytest.approx(small.world.surplus(), abs=2e-3)
-    assert drafts.readable(small, torch.zeros(4, 36, 2).double()) == pytest.approx(0, abs=1e-4)
+    assert drafts.readable(small, torch.zeros(4, N, 2).double()) == pytest.approx(0, abs=1e-4)
     assert drafts.readable(small, told(small, -2)) < 0.5 * small.world.surplus()  # off by one: little is left
-    pair = F.one_hot(torch.arange(36), 36).double().expand(4, -1, -1)
+    pair = F.one_hot(torch.arange(N), N).double().expand(4, -1, -1)
     later, law = small.world.later(2).flatten(0, -2), small.law.view(V, V, V)
-    other = normal(36, V).softmax(-1)
+    other = normal(N, V).softmax(-1)
     for own in (law, other.view(V, V, V)):
         expected = sum(
             small.mu[V * a + b] * own[a, b, w] * torch.minimum(own[b, w], later[V * a + b]).sum()
@@ -297,7 +299,7 @@ def test_surplus_and_drafts_are_read_from_states_as_closed_forms_say(small, monk
         return lambda new: asked.append(new) or targets.log()
 
     monkeypatch.setattr(drafts, "fit_readout", readout)
-    h = normal(4, 36, 3)
+    h = normal(4, N, 3)
     assert drafts.readable(small, h) == pytest.approx(small.world.surplus())
     drafts.acceptance(small, h, p)
     close(fitted[0], h[:2].mean(0).expand(V, -1, -1))
@@ -331,17 +333,22 @@ def test_readouts_and_free_states_find_the_best_there_is(small):
 
 TINY = Settings(
     RECIPE,
-    {NLL: (2, 3), SHUFFLED: (2,), UNIT: (2,), SQUARED: (2,), SMOOTHED: (3,)},
+    {NLL: (2, 8), SHUFFLED: (2,), UNIT: (2,), SQUARED: (2,), SMOOTHED: (8,)},
     free=(2, 3),
     memories=(0.0, 0.5, 1.0),
     pasts=4,
     world=SMALL,
 )
 ARMS = [
-    *((NLL, 2, 1.0), (NLL, 3, 1.0), (SHUFFLED, 2, 1.0), (UNIT, 2, 1.0), (SQUARED, 2, 1.0), (SMOOTHED, 3, 1.0)),
-    *((NLL, 3, 0.0), (NLL, 3, 0.5)),
+    *((NLL, 2, 1.0), (NLL, 8, 1.0), (SHUFFLED, 2, 1.0), (UNIT, 2, 1.0), (SQUARED, 2, 1.0), (SMOOTHED, 8, 1.0)),
+    *((NLL, 8, 0.0), (NLL, 8, 0.5)),
 ]
 SEED = 4
+
+
+def last(h):
+    """Put states at the last of two places."""
+    return torch.stack([torch.zeros_like(h), h], 1)
 
 
 class Planted:
@@ -349,17 +356,17 @@ class Planted:
 
     def __init__(self, number, d):
         self.d = d
-        self.table = normal(36, d, seed=number)
+        self.table = normal(N, d, seed=number)
         self.before = 0.2 * normal(V, d, seed=number)
-        self.early, self.wide = normal(36, 5, seed=number), normal(36, 4, seed=number)
+        self.early, self.wide = normal(N, 5, seed=number), normal(N, 4, seed=number)
         self.w = normal(V, d, seed=number)
 
     def states(self, tokens):
-        return (self.table[tokens[:, -2] * V + tokens[:, -1]] + self.before[tokens[:, -3]])[:, None]
+        return last(self.table[tokens[:, -2] * V + tokens[:, -1]] + self.before[tokens[:, -3]])
 
     def layers(self, tokens):
         context = tokens[:, -2] * V + tokens[:, -1]
-        return [self.early[context][:, None], self.wide[context][:, None], self.states(tokens)]
+        return [last(self.early[context]), last(self.wide[context]), self.states(tokens)]
 
     def head(self, h):
         return h @ self.w.T
@@ -424,7 +431,7 @@ def wired():
 
     def free_states(law, mu, d, white):
         free.append((law, mu, d, white))
-        return normal(36, d, seed=50 + white), normal(36, V, seed=60 + white).softmax(-1)
+        return normal(N, d, seed=50 + white), normal(N, V, seed=60 + white).softmax(-1)
 
     def readable(here, h):
         return h[0, 3, 0].item() + here.world.surplus()
@@ -452,7 +459,7 @@ def read(network, here):
     with torch.no_grad():
         h = network.states(here.contexts.flatten(0, 1))[:, -1]
         p = network.head(h).softmax(-1).double()
-    return h.double().view(4, 36, -1), p.view(4, 36, V)
+    return h.double().view(4, N, -1), p.view(4, N, V)
 
 
 def test_each_arm_learns_its_own_way_from_its_own_source(wired):
@@ -487,7 +494,7 @@ def test_states_and_predictions_are_scored_as_worked_out_by_hand(wired):
     expected["truth", "entropy"] = truth
     expected["truth", "surplus"] = here.world.surplus()
     networks = {(name, d): Planted(k, d) for k, (name, d, _) in enumerate(ARMS[:6], 1)}
-    networks |= {(UNTRAINED, d): training.make(METHODS[NLL], d, V, RECIPE, SEED) for d in (2, 3)}
+    networks |= {(UNTRAINED, d): training.make(METHODS[NLL], d, V, RECIPE, SEED) for d in (2, 8)}
     planted = {}
     for (name, d), network in networks.items():
         h, p = read(network, here)
@@ -498,7 +505,7 @@ def test_states_and_predictions_are_scored_as_worked_out_by_hand(wired):
             expected[name, f"entropy excess [d={d}]"] = excess
     for name, white in ((FREE, 0), (FREE_UNIT, 1)):
         for d in (2, 3):
-            planted[name, d] = normal(36, d, seed=50 + white), normal(36, V, seed=60 + white).softmax(-1)[None]
+            planted[name, d] = normal(N, d, seed=50 + white), normal(N, V, seed=60 + white).softmax(-1)[None]
     for (name, d), (h, p) in planted.items():
         for kernel in KERNELS:
             expected[name, f"overlap, {kernel} [d={d}]"] = value = overlap_by_hand(h, kernel, here)
@@ -507,7 +514,7 @@ def test_states_and_predictions_are_scored_as_worked_out_by_hand(wired):
         if p is not None:
             apart = (here.law * (here.law / p).log()).sum(-1)  # of the true law from the predicted one
             expected[name, f"KL to truth [d={d}]"] = (apart @ here.mu).mean().item()
-    for d in (2, 3):
+    for d in (2, 8):
         for kernel in KERNELS:
             leading = span(features(kernel, here.law), here.mu)[0][:, :d] / here.mu.sqrt()[:, None]
             expected[kernel, f"overlap with linear [d={d}]"] = overlap_by_hand(leading, "linear", here)
@@ -544,7 +551,7 @@ def test_states_and_predictions_are_scored_as_worked_out_by_hand(wired):
 
 def test_metrics_directions_and_drafts_are_scored_as_worked_out_by_hand(wired):
     scores, here, expected = wired.scores, wired.labs[1.0], {}
-    for number, d in ((1, 2), (2, 3)):
+    for number, d in ((1, 2), (2, 8)):
         start = training.make(METHODS[NLL], d, V, RECIPE, SEED)
         for name, network, ends in (
             (NLL, Planted(number, d), ("top directions", "bottom directions")),
@@ -561,16 +568,16 @@ def test_metrics_directions_and_drafts_are_scored_as_worked_out_by_hand(wired):
             sharp, directions = torch.linalg.eigh(metric)
             share = sharp / sharp.sum()
             expected[name, f"share of rank idle [d={d}]"] = 1 - entropy(share).exp().item() / d
-            phi = z @ directions  # the least sensitive first; a quarter of so few is one
+            phi = z @ directions  # the least sensitive first
+            few = max(1, d // 4)
             for kernel in ("linear", "surface"):
                 similar = features(kernel, here.law) @ features(kernel, here.law).T
                 weight = here.mu[:, None] * here.mu * similar
-                for place, end in ((-1, ends[0]), (0, ends[1])):
-                    one = phi[:, place]
-                    raw = (weight * (one[:, None] - one).square()).sum() / 2 / weight.sum()  # its variance is 1
-                    expected[end, f"Dirichlet energy [{kernel}] [d={d}]"] = raw.item()
+                for quarter, end in ((phi[:, -few:], ends[0]), (phi[:, :few], ends[1])):
+                    raw = [(weight * (x[:, None] - x).square()).sum() / 2 for x in quarter.T]  # their variance is 1
+                    expected[end, f"Dirichlet energy [{kernel}] [d={d}]"] = np.mean(raw) / weight.sum().item()
         chance = rng(SEED, "moves")
-        begin, end = chance.choice(36, (2, 2000), p=here.mu.numpy())
+        begin, end = chance.choice(N, (2, 2000), p=here.mu.numpy())
         h = read(Planted(number, d), here)[0].mean(0)
         w = Planted(number, d).w
         spread = torch.linalg.cholesky((here.mu[:, None] * (h - here.mu @ h)).T @ (h - here.mu @ h))
@@ -590,9 +597,9 @@ def test_metrics_directions_and_drafts_are_scored_as_worked_out_by_hand(wired):
             expected[place, f"surplus [d={d}]"] = wired.readable(here, state)
     points = {}
     for memory, number in ((0.0, 7), (0.5, 8), (1.0, 2)):  # the last is the whole source's own network
-        source, network = wired.labs[memory], Planted(number, 3)
+        source, network = wired.labs[memory], Planted(number, 8)
         p = read(network, source)[1]
-        blind = (source.mu @ source.law).expand(36, V)
+        blind = (source.mu @ source.law).expand(N, V)
         for place, h in zip(("embedding", "block 1", "bottleneck"), source.layers(network), strict=True):
             share = wired.acceptance(source, h, p)
             gain = share - drafts.accepted(source, p.mean(0), blind)
