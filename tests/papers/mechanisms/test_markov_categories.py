@@ -333,14 +333,14 @@ def test_readouts_and_free_states_find_the_best_there_is(small):
 
 TINY = Settings(
     RECIPE,
-    {NLL: (2, 8), SHUFFLED: (2,), UNIT: (2,), SQUARED: (2,), SMOOTHED: (8,)},
+    {NLL: (8, 2), SHUFFLED: (2,), UNIT: (2,), SQUARED: (2,), SMOOTHED: (8,)},
     free=(2, 3),
     memories=(0.0, 0.5, 1.0),
     pasts=4,
     world=SMALL,
 )
 ARMS = [
-    *((NLL, 2, 1.0), (NLL, 8, 1.0), (SHUFFLED, 2, 1.0), (UNIT, 2, 1.0), (SQUARED, 2, 1.0), (SMOOTHED, 8, 1.0)),
+    *((NLL, 8, 1.0), (NLL, 2, 1.0), (SHUFFLED, 2, 1.0), (UNIT, 2, 1.0), (SQUARED, 2, 1.0), (SMOOTHED, 8, 1.0)),
     *((NLL, 8, 0.0), (NLL, 8, 0.5)),
 ]
 SEED = 4
@@ -462,6 +462,11 @@ def read(network, here):
     return h.double().view(4, N, -1), p.view(4, N, V)
 
 
+def places_of(network, here):
+    """States at each place of a network, in all contexts after all pasts."""
+    return [h[:, -1].view(4, N, -1) for h in network.layers(here.contexts.flatten(0, 1))]
+
+
 def test_each_arm_learns_its_own_way_from_its_own_source(wired):
     assert len(wired.calls) == len(ARMS)
     for call, (name, d, memory) in zip(wired.calls, ARMS, strict=True):
@@ -551,7 +556,7 @@ def test_states_and_predictions_are_scored_as_worked_out_by_hand(wired):
 
 def test_metrics_directions_and_drafts_are_scored_as_worked_out_by_hand(wired):
     scores, here, expected = wired.scores, wired.labs[1.0], {}
-    for number, d in ((1, 2), (2, 8)):
+    for number, d in ((1, 8), (2, 2)):
         start = training.make(METHODS[NLL], d, V, RECIPE, SEED)
         for name, network, ends in (
             (NLL, Planted(number, d), ("top directions", "bottom directions")),
@@ -591,16 +596,16 @@ def test_metrics_directions_and_drafts_are_scored_as_worked_out_by_hand(wired):
             expected[kind, f"slope of short moves [d={d}]"] = ((short * apart[0]).sum() / short.square().sum()).item()
             expected[kind, f"correlation at full length [d={d}]"] = np.corrcoef(square, apart[1])[0, 1]
         projection = torch.randn(4, d, generator=torch_rng(SEED, "projection", d), dtype=torch.float64)
-        *_, wide, narrow = here.layers(Planted(number, d))
+        _, wide, narrow = places_of(Planted(number, d), here)
         places = {"state before the bottleneck": wide, "behind the bottleneck": narrow}
         for place, state in (places | {"random projection": wide @ projection}).items():
             expected[place, f"surplus [d={d}]"] = wired.readable(here, state)
     points = {}
-    for memory, number in ((0.0, 7), (0.5, 8), (1.0, 2)):  # the last is the whole source's own network
+    for memory, number in ((0.0, 7), (0.5, 8), (1.0, 1)):  # the last is the whole source's own network
         source, network = wired.labs[memory], Planted(number, 8)
         p = read(network, source)[1]
         blind = (source.mu @ source.law).expand(N, V)
-        for place, h in zip(("embedding", "block 1", "bottleneck"), source.layers(network), strict=True):
+        for place, h in zip(("embedding", "block 1", "bottleneck"), places_of(network, source), strict=True):
             share = wired.acceptance(source, h, p)
             gain = share - drafts.accepted(source, p.mean(0), blind)
             points.setdefault(place, []).append((wired.readable(source, h), share, gain))
