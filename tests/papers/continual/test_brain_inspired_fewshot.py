@@ -25,6 +25,7 @@ from stages.papers.continual.brain_inspired_fewshot import (
     fisher,
     learn_task,
     per_layer,
+    scores,
     ties,
     training,
 )
@@ -402,7 +403,7 @@ def level(value):
 def planted(number, way):
     """The levels of the fast and the slow weights of arm `number`, after 0, 1, 2, 3 tasks."""
     fast = (1, 4, 2 + number % 2, 1 + number % 4)
-    slow = (1, 2, 1 + number % 3, 3 + number % 2)
+    slow = (1, 4, 1 + number % 3, 2 + number % 2)
     if way == "in sequence":
         return fast, slow
     return (fast[3],), (slow[3],)
@@ -426,7 +427,7 @@ ARMS = {
 @pytest.fixture
 def wired(monkeypatch):
     """Run the experiment with planted results in the learners' place."""
-    base = Base(Reader(), level(1), level(1))
+    base = Base(Reader(), level(2), level(1))
     heads = [torch.cat([torch.eye(6)[:5], 0.5 * torch.eye(3)[t].expand(5, 3)], 1) for t in range(3)]
     made = SimpleNamespace(learnt=[], based=[], drawn=[], streams={}, base=base)
 
@@ -485,7 +486,7 @@ def test_scores_are_those_worked_out_by_hand(wired):
         expected[name, OLD] = np.mean(final)
         expected[name, NEW] = new(slow[-1])
         expected[name, APART] = new(slow[-1]) - new(fast[-1])
-        expected[name, MOVED] = 100 * (fast[-1] - 1)
+        expected[name, MOVED] = 100 * abs(fast[-1] - 2) / 2
         alike = [[min(old(t, fast[-1]) * 3 // 20, 15) for t in (1, 2)], [0, 0]]  # images read, of 15
         right = [final[0] * 3 // 20] + [max(n - 5, 0) for n in alike[0]]  # the first five look like task 0
         expected[name, UNNAMED] = 100 * sum(right) / 45
@@ -505,9 +506,29 @@ def test_scores_are_those_worked_out_by_hand(wired):
     for key, (x, y) in drawn.items():
         assert curves[key][0] == x
         assert curves[key][1] == pytest.approx(y, abs=1e-3)
-    assert (got[TSC, OLD], got[TSC, NEW], got[TSC, UNNAMED]) == pytest.approx((20, 60, 100 * 6 / 45))
+    assert (got[TSC, OLD], got[TSC, NEW], got[TSC, UNNAMED]) == pytest.approx((20, 40, 100 * 6 / 45))
     assert (got[TSC, FORGETTING], got[TSC, LEARNT]) == pytest.approx((40, 140 / 3))
     assert len({got[name, OLD] for name in ARMS}) == 4
+
+
+def test_few_shot_accuracy_is_that_of_nearest_mean_directions_and_distance_is_relative(stream):
+    chance = torch.Generator().manual_seed(11)
+    kinds = torch.randn(12, 1, 1, 8, 8, generator=chance).expand(-1, 20, -1, -1, -1).flatten(0, 1)
+    images = kinds + 4 * torch.randn(240, 1, 8, 8, generator=chance)
+    images = images * 30 ** torch.rand(240, 1, 1, 1, generator=chance)  # directions count, lengths do not
+    novel = replace(stream, novel=images)
+    z = F.normalize(images.flatten(1), dim=-1)
+    right = []
+    for episode in stream.episodes:
+        means = F.normalize(torch.stack([z[rows[:5]].mean(0) for rows in episode]), dim=-1)
+        for kind, rows in enumerate(episode):
+            right += [int((means @ z[row]).argmax()) == kind for row in rows[5:]]
+    assert 30 < 100 * np.mean(right) < 90
+    assert scores.few_shot(nn.Flatten(), {}, novel) == pytest.approx(100 * np.mean(right))
+    assert torch.equal(scores.features(nn.Flatten(), {}, images), images.flatten(1))
+    one, two = ({"a": torch.tensor(values), "b": torch.tensor([4.0])} for values in ([0.0, 3.0], [2.0, 3.0]))
+    assert scores.distance_moved(one, two) == pytest.approx(100 * 2 / 5)
+    assert scores.distance_moved(one, {"a": one["a"], "b": torch.tensor([2.0])}) == pytest.approx(40)
 
 
 # ---- the record
