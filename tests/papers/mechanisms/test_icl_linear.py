@@ -105,7 +105,13 @@ def test_yardsticks_are_those_of_the_text(world, known):
         w = linreg.gradient_descent(x, y, STEPS[9], steps)
         torch.testing.assert_close(known[name][9], (w * x).sum(-1))
     torch.testing.assert_close(known[estimators.TRUTH][0], y, atol=1e-5, rtol=0)
-    assert known[KNN].shape == (1, 2000, PAIRS)
+    for name, i, w in (
+        (estimators.SGD, 9, linreg.sgd(x, y, STEPS[9])),
+        (estimators.PLUS, 5, estimators.plus_plus(x, y, STEPS[4], 0.03)),
+    ):
+        torch.testing.assert_close(known[name][i], (w * x).sum(-1))
+    for name, weighted in ((KNN, False), (estimators.WEIGHTED, True)):
+        torch.testing.assert_close(known[name][0], linreg.nearest(x, y, weighted=weighted))
 
 
 def test_least_squares_knows_neither_scale_nor_rotation_and_ridge_knows_scale(world, known):
@@ -126,10 +132,11 @@ def test_a_distance_is_that_of_the_best_setting_for_each_number_of_pairs_below_d
     for i in (3, 30):
         assert distance(known[TUNED][i], known[TUNED], D) == 0
         assert effective_penalty(known[TUNED][i], known[TUNED], D) == pytest.approx(PENALTIES[i])
-    both = known[TUNED][3].clone()
-    both[:, 2] = known[TUNED][30][:, 2]  # one λ* for all numbers of pairs, and the empty prefix has no say
-    gaps = (both - known[TUNED])[:, :, 1:3].square().mean((1, 2))
-    assert effective_penalty(both, known[TUNED], D) == pytest.approx(PENALTIES[int(gaps.argmin())])
+    family = torch.ones(len(PENALTIES), 5, PAIRS)  # one λ* for all numbers of pairs from 1 to 2
+    family[30, :, 1:3] = torch.tensor([0.0, 0.5])
+    family[20, :, 1:3] = torch.tensor([0.6, 0.0])
+    family[10, :, 0] = family[10, :, 3:] = -9.0
+    assert effective_penalty(torch.zeros(5, PAIRS), family, D) == pytest.approx(PENALTIES[30])
 
 
 def test_implied_weights_of_a_linear_learner_are_its_own_and_account_for_all(world):
@@ -161,8 +168,8 @@ def test_a_linear_probe_finds_scikit_learns_solution_and_an_mlp_more():
 
 def test_a_probe_is_tested_on_prompts_it_has_not_seen_and_reads_one_stage():
     chance = torch.Generator().manual_seed(0)
-    noise, targets = torch.randn(3, 200, 2, 4, generator=chance), torch.randn(2, 200, 3, generator=chance)
-    how = Probing((1,), train=100, test=100, hidden=64, steps=100, batch=50)
+    noise, targets = torch.randn(3, 40, 2, 4, generator=chance), torch.randn(2, 40, 3, generator=chance)
+    how = Probing((1,), train=20, test=20, hidden=64, steps=200, batch=20)
     found = probe(noise, targets, how, 0)
     assert found.shape == (2, 3)
     assert (found > 0.9).all()  # what was learnt by heart helps nothing
