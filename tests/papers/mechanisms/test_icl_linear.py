@@ -135,7 +135,7 @@ def test_a_distance_is_that_of_the_best_setting_for_each_number_of_pairs_below_d
     family = torch.ones(len(PENALTIES), 5, PAIRS)  # one λ* for all numbers of pairs from 1 to 2
     family[30, :, 1:3] = torch.tensor([0.0, 0.5])
     family[20, :, 1:3] = torch.tensor([0.6, 0.0])
-    family[10, :, 0] = family[10, :, 3:] = -9.0
+    family[30, :, 0] = family[30, :, 3:] = 9.0  # no pairs, or d of them, do not count
     assert effective_penalty(torch.zeros(5, PAIRS), family, D) == pytest.approx(PENALTIES[30])
 
 
