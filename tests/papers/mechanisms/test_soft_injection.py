@@ -303,6 +303,9 @@ def chance(logits, prompts):
     return 100 * logits.softmax(-1).gather(-1, prompts.answers[..., None])[..., 0]
 
 
+RATES = {name: 0.01 * (1 + i) for i, name in enumerate(experiment.ARMS)}  # no two alike
+
+
 class Recorder:
     """Stands in for what learns, and returns numbers planted for each call."""
 
@@ -338,6 +341,9 @@ def wired():
     models = nn.ModuleDict({str(world): make_model(world) for world in range(3)})
     recorder = Recorder()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            experiment, "ARMS", {name: replace(arm, rate=RATES[name]) for name, arm in experiment.ARMS.items()}
+        )
         patch.setattr(experiment.zoo, "load", lambda name: models if name == "icl_gpt" else None)
         patch.setattr(method, "select", recorder.select)
         patch.setattr(rivals, "learn_gains", recorder.gains)
@@ -416,7 +422,6 @@ def asks(prompts, toys):
 def test_each_arm_learns_from_its_own_trace_and_toys_at_its_own_rate(wired):
     trace = trace_by_hand(wired, drawn_by_hand(wired, "embed", 3))
     site, noise, ten = wired.calls["select"]
-    rates = {name: arm.rate for name, arm in experiment.ARMS.items()}
     assert torch.allclose(site.given[0], trace, atol=1e-3)
     assert torch.allclose(noise.given[0], rivals.noise_like(trace, 4), atol=1e-3)
     (gains,), (lora,), (effects,) = (wired.calls[name] for name in ("gains", "lora", "effects"))
@@ -424,12 +429,12 @@ def test_each_arm_learns_from_its_own_trace_and_toys_at_its_own_rate(wired):
         _, train, validation, how = call.given[:4]
         assert asks(train, wired.toys["train"]), name
         assert asks(validation, wired.toys["validation"]), name
-        assert how == Training(rates[name], 5, 2), name
+        assert how == Training(RATES[name], 5, 2), name
     assert lora.given[4:] == (2, 4)
     shown = drawn_by_hand(wired, "ten", 2)  # tasks, draws, 11
     own, train, validation, how = ten.given
     assert validation is None
-    assert how == Training(rates[FROM_TEN], 5, 2)
+    assert how == Training(RATES[FROM_TEN], 5, 2)
     flat = shown.transpose(0, 1).flatten(0, 1)
     assert asks(train, flat[:, :-1])
     for draw in range(2):
@@ -577,9 +582,14 @@ def test_claims_and_gates_compare_what_they_say_and_the_probe_holds():
     assert gates == [
         (ZERO, ACCURACY, None, None, 30),
         (BASE, WORST, None, 90, None),
-        (TEN, CHANGED, None, None, 85),
+        (TEN, CHANGED, None, None, 90),
         (LORA, ACCURACY, TEN, 5, None),
     ]
+    rates = {name: arm.rate for name, arm in experiment.ARMS.items() if arm.rate}
+    assert rates == {SITE: 0.2, GAINS: 0.6, LORA: 0.01, ON_NOISE: 0.2, FROM_TEN: 0.1}
+    assert list(experiment.ARMS) == [ZERO, TEN, SITE, FUNCTION, GAINS, LORA, ON_NOISE, FROM_TEN]
+    full = PAPER.settings("full")
+    assert (full.steps, full.every, full.prompts, full.draws, full.rank) == (200, 25, 50, 10, 2)
     check_probe(PAPER, recorded(PAPER.slug))
 
 
