@@ -231,6 +231,9 @@ def test_arms_start_alike_see_the_same_lines_and_learn_at_their_own_rate(table, 
     fit, optimiser = training.fit, training.optimiser
     monkeypatch.setattr(training, "fit", lambda *a, **k: heard.append((a[1], k)) or fit(*a, **k))
     monkeypatch.setattr(training, "optimiser", lambda *a, **k: heard.append((a[2], k)) or optimiser(*a, **k))
+    drawn, read = [], []
+    monkeypatch.setattr(training, "answer_loss", lambda *a: read.append(a[1:]) or answer_loss(*a))
+    monkeypatch.setattr(training, "batches", lambda *a: drawn.append(a) or batches(*a))
     rates = {PLAIN: 0.01, REVERSE: 0.02, SIMPLIFIED: 0.03, DETAILED: 0.04}
     problems = table.problems(table.train[:10])
     for name, arm in ARMS.items():
@@ -241,6 +244,13 @@ def test_arms_start_alike_see_the_same_lines_and_learn_at_their_own_rate(table, 
         )
         assert heard[-1][0] == 3
         assert heard[-1][1]["clip"] == 1
+        lines, rows = arm.write(problems, 0), batches(10, 3, 4, 0)
+        for (tokens, answer), row in zip(read[-3:], rows, strict=True):  # cut to the longest line of the batch
+            length = tokens.shape[1]
+            assert (tokens != PAD).any(0).all()
+            assert not lines.tokens[row, length:].any()
+            assert torch.equal(tokens, lines.tokens[row, :length])
+            assert torch.equal(answer, lines.answer[row, :length])
     learn(replace(ARMS[PLAIN], longer=3), ARMS[PLAIN].write(problems, 0), 4, replace(TINY, updates=20), 0)
     assert heard[-1][0] == 60
     assert [heard[-1][1]["schedule"](i) for i in (0, 2, 60)] == pytest.approx([1 / 3, 1, 0.1])
@@ -248,11 +258,15 @@ def test_arms_start_alike_see_the_same_lines_and_learn_at_their_own_rate(table, 
     still = replace(TINY, rates=dict.fromkeys(FORMATS, 0.0))
     starts = [learn(ARMS[form], ARMS[form].write(problems, 0), 4, still, seed) for form, seed in
               ((PLAIN, 0), (REVERSE, 0), (PLAIN, 1))]  # fmt: skip
+    assert drawn[-3:] == [(10, 3, 4, 0), (10, 3, 4, 0), (10, 3, 4, 1)]
     first, second, other = (list(model.parameters()) for model in starts)
     assert all(torch.equal(p, q) for p, q in zip(first, second, strict=True))
     assert not torch.equal(first[0], other[0])
     assert not starts[0].training
-    assert first[0].shape == (len(vocabulary(4)), 16) or first[1].shape == (len(vocabulary(4)), 16)
+    shapes = {name: tuple(p.shape) for name, p in starts[0].named_parameters()}
+    assert (shapes["embedding.weight"], shapes["positions"]) == ((len(vocabulary(4)), 16), (15, 16))
+    assert (shapes["blocks.1.mlp.0.weight"], "blocks.2.mlp.0.weight" in shapes) == ((32, 16), False)
+    assert starts[0].blocks[0].attention.heads == 2
     once, twice = (learn(ARMS[PLAIN], ARMS[PLAIN].write(problems, 0), 4, TINY, 0) for _ in range(2))
     assert all(torch.equal(p, q) for p, q in zip(once.parameters(), twice.parameters(), strict=True))
 

@@ -59,8 +59,8 @@ CLAIMS = (
         REVERSE,
         PLAIN,
         margin=10,
-        reported="28.7 / 79.1 / 99.8 / 100 % for plain, reverse, simplified, detailed at"
-        " 3,000 samples, three digits, base 10",
+        reported="28.7 / 79.1 / 99.8 / 100 % for plain, reverse, simplified, detailed"
+        " at 3,000 samples, three digits, base 10",
     ),
     Claim(
         "C2",
