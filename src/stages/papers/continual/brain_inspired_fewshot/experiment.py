@@ -214,7 +214,9 @@ PAPER = Paper(
     ),
     profiles={
         "probe": Settings(tasks=2, steps=3, episodes=2, base_tasks=1, rates=(0.5,)),
-        "quick": Settings(tasks=4, episodes=100, only=(TSC, GENTLE, JOINT)),
+        "quick": Settings(
+            tasks=3, episodes=100, base_tasks=4, only=(TSC, GENTLE, JOINT)
+        ),
         "full": FULL,
     },
     run=run,
