@@ -197,7 +197,7 @@ PAPER = Paper(
     profiles={
         "probe": replace(FULL, steps=4, every=2, prompts=3, draws=2, most=(1, 2)),
         "quick": replace(
-            FULL, steps=60, every=10, prompts=20, draws=3, only=(ZERO, TEN, SITE, GAINS)
+            FULL, steps=40, every=10, prompts=20, draws=3, only=(ZERO, TEN, SITE, GAINS)
         ),
         "full": FULL,
     },
