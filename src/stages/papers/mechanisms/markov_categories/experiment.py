@@ -292,7 +292,7 @@ PAPER = Paper(
         "quick": replace(
             FULL,
             recipe=Recipe(steps=500),
-            widths={NLL: (4, 16), SHUFFLED: (4,)},
+            widths={NLL: (4,), SHUFFLED: (4,)},
             free=(),
             memories=(),
         ),
