@@ -52,7 +52,6 @@ from stages.worlds.process import draw
 FREE = "free states"
 FREE_UNIT = "free states, theorem's assumptions"
 WHOLE = 1.0  # memory: the source as it is drawn
-
 STARTS = (geometry.TOP_UNTRAINED, geometry.BOTTOM_UNTRAINED)
 
 # --------------------------------------------------------------------------- the claims
@@ -213,12 +212,8 @@ def trained(
     def watch(step: int, network: Network) -> None:
         seen[step] = Seen.of(lab, network, max(1, settings.pasts // 2))
 
-    method = METHODS[arm.method]
-    tokens = lab.world.tokens
-    network = training.learn(
-        method, arm.d, lessons, tokens, settings.recipe, seed, watch
-    )
-    return network, seen
+    how = METHODS[arm.method], arm.d, lessons, lab.world.tokens
+    return training.learn(*how, settings.recipe, seed, watch), seen
 
 
 def score(
