@@ -286,7 +286,7 @@ PAPER = Paper(
         ),
         "quick": replace(
             FULL,
-            recipe=Recipe(steps=500, watched=10),
+            recipe=Recipe(steps=400, watched=10),
             widths={NLL: (4,), SHUFFLED: (4,)},
             free=(),
             memories=(),
