@@ -44,6 +44,7 @@ def test_twins_agree_about_all_toys_but_thirteen_and_those_are_told_by_their_ent
         assert set(before[changed].tolist()) == old
         assert now[changed].bincount().max() <= 4
         assert before[changed].bincount().max() <= 4
+        assert len(torch.stack([now, before])[:, changed].unique(dim=1).T) > 4  # neither entry tells the other
     assert len({tuple(row.nonzero()[:, 0].tolist()) for row in facts.changed}) == 6  # each column has its own
     assert torch.equal(invent(0).table, facts.table)
     assert not torch.equal(invent(1).table, facts.table)
@@ -81,6 +82,9 @@ def test_each_task_and_its_twin_have_the_same_parts_with_their_share_of_changed_
         changed = facts.changed.gather(1, part)
         assert (changed.sum(1) == SPLITS[name][0]).all()
         assert changed[:, : SPLITS[name][0]].all()
+    same = ~(facts.changed[0] | facts.changed[2])
+    colours, places = (row[same[row]] for row in every[[0, 2]])
+    assert not torch.equal(colours, places)  # each column is dealt out by itself
     again = divided(facts, 4)
     assert not torch.equal(again["test"].sort(1).values, parts["test"].sort(1).values)
     assert (SPLITS["train"], SPLITS["test"]) == ((4, 36), (7, 3))
@@ -98,6 +102,7 @@ def test_documents_are_of_one_task_about_different_toys(facts):
     task = able[:, told].int().argmax(0)
     assert (task % 2 == 0).float().mean().item() == pytest.approx(0.75, abs=0.05)
     assert not torch.equal(rows, documents(facts, 2000, 5, pairs=6, prior=prior, stream=("b",)).view(2000, 6, 5))
+    assert not torch.equal(rows, documents(facts, 2000, 6, pairs=6, prior=prior).view(2000, 6, 5))
     with pytest.raises(ValueError, match="12 frequencies"):
         documents(facts, 5, 0, pairs=2, prior=torch.ones(3))
     with pytest.raises(ValueError, match="1 to 64"):

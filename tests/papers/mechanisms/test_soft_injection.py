@@ -25,7 +25,7 @@ from stages.papers.mechanisms.soft_injection.experiment import (
     ZERO,
 )
 from stages.papers.mechanisms.soft_injection.method import Learnt, Training
-from stages.papers.mechanisms.soft_injection.prompts import Prompts, losses, right
+from stages.papers.mechanisms.soft_injection.prompts import Prompts, losses, permuted, right
 from stages.papers.mechanisms.soft_injection.scores import (
     ABOVE,
     ACCURACY,
@@ -289,7 +289,7 @@ def test_function_vectors_add_what_the_strongest_heads_write_and_validation_pick
     chosen = rivals.function_vectors(trace, effects, asked["validation"], prompts, (1, 3))
     ranked = effects.flatten().argsort(descending=True).tolist()
     tried = [(s, rivals.function_vector(model, trace, ranked[:k])) for s in (1, 2) for k in (1, 3)]
-    for task in (0, 9):
+    for task in range(TASKS):
         loss = [losses(asked["validation"].steered(*one), asked["validation"])[task].item() for one in tried]
         best = tried[loss.index(min(loss))]
         assert torch.allclose(chosen[task], prompts.steered(*best)[task], atol=1e-4)
@@ -449,6 +449,9 @@ def test_each_arm_learns_from_its_own_trace_and_toys_at_its_own_rate(wired):
     true = torch.stack([wired.facts.table[task, toys[task, :, :-1]] for task in range(TASKS)])
     said = rows[:, :, 3::5]
     assert torch.equal(said.sort(2).values, true.sort(2).values)
+    own, other = (permuted(toys[..., :-1].flatten(0, 1), seed).view(TASKS, 3, 10) for seed in (4, 5))
+    assert torch.equal(said, torch.stack([wired.facts.table[task, own[task]] for task in range(TASKS)]))
+    assert not torch.equal(own, other)
     assert (said == true).float().mean() < 0.5
     parts = [set(part[0].tolist()) for part in wired.toys.values()]
     assert len(set.union(*parts)) == sum(map(len, parts)) == 64
@@ -578,6 +581,7 @@ def test_claims_and_gates_compare_what_they_say_and_the_probe_holds():
         "C4c": (ACCURACY, SITE, ON_NOISE),
     }
     assert not any(c.lower_is_better for c in (*PAPER.claims, *PAPER.also))
+    assert {(c.margin, c.kind) for c in PAPER.also} == {(0, "superiority")}
     gates = [(g.method, g.metric, g.minus, g.least, g.most) for g in PAPER.gates]
     assert gates == [
         (ZERO, ACCURACY, None, None, 30),
@@ -590,6 +594,7 @@ def test_claims_and_gates_compare_what_they_say_and_the_probe_holds():
     assert list(experiment.ARMS) == [ZERO, TEN, SITE, FUNCTION, GAINS, LORA, ON_NOISE, FROM_TEN]
     full = PAPER.settings("full")
     assert (full.steps, full.every, full.prompts, full.draws, full.rank) == (200, 25, 50, 10, 2)
+    assert full.most == (1, 2, 4, 8)
     check_probe(PAPER, recorded(PAPER.slug))
 
 
