@@ -213,7 +213,7 @@ PAPER = Paper(
         " was changed.",
     ),
     profiles={
-        "probe": Settings(tasks=2, steps=3, episodes=2, base_tasks=1, rates=(0.5,)),
+        "probe": Settings(tasks=2, steps=3, episodes=3, base_tasks=1, rates=(0.5,)),
         "quick": Settings(
             tasks=3, episodes=100, base_tasks=4, only=(TSC, GENTLE, JOINT)
         ),

@@ -21,6 +21,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 from stages.models import cosine_logits
+from stages.tracing import note
 
 Weights = dict[str, Tensor]  # the parameters of an embedding, by name
 Images = Float[Tensor, "n 1 side side"]
@@ -174,6 +175,7 @@ def gradients(
     z = embed(network, weights, images)[:, None]  # (n, 1, features)
     logits = cosine_logits(z, heads[task], SCALE)[:, 0]
     loss = F.cross_entropy(logits, labels)
+    note("loss", loss.item())
     *found, to_heads = torch.autograd.grad(loss, [*weights.values(), heads])
     return dict(zip(weights, found, strict=True)), to_heads
 
@@ -188,7 +190,6 @@ def consolidate_fast(
     head_lr: float,
 ) -> tuple[Weights, Heads]:
     """Step 1: fit tasks with the fast weights, held in both ways (eq. 1)."""
-
     held = ties(sets, strengths)
     fast = sets.fast
     velocity = {name: torch.zeros_like(w) for name, w in fast.items()}
@@ -205,11 +206,7 @@ def consolidate_fast(
     return fast, heads
 
 
-def consolidate_slow(
-    fast: Weights,
-    sets: TwoSets,
-    strengths: Strengths,
-) -> Weights:
+def consolidate_slow(fast: Weights, sets: TwoSets, strengths: Strengths) -> Weights:
     """Step 2: let the slow weights follow the fast ones a little, settled weights less
     (eq. 3 and 4).
     """
