@@ -286,7 +286,9 @@ PAPER = Paper(
         ),
         "quick": Settings(
             shipped=True,
-            probing=Probing((4,), 3000, 1000, steps=600),
+            contexts=500,
+            weighed=60,
+            probing=Probing((4,), 2000, 500, steps=300),
         ),
         "full": Settings(),
     },
