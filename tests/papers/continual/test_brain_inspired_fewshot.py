@@ -165,6 +165,30 @@ def test_without_penalties_step_1_is_sgd_with_momentum_in_which_each_image_meets
     assert not torch.allclose(got, heads, atol=1e-3)
 
 
+def test_fast_weights_are_held_and_pulled_at_every_step_and_slow_ones_follow_from_the_first_task_on(base, stream):
+    sets = two_sets(base)
+    images, labels, task = stream.support[0], torch.arange(25) % 5, torch.zeros(25, dtype=torch.long)
+    heads = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(9))
+    strengths = Strengths(protect=2.0, pull=3.0)
+    got, _ = consolidate_fast(base.network, sets, heads, [(images, labels, task)] * 3, strengths, 0.05, 0.0)
+    now, velocity = sets.fast, dict.fromkeys(sets.fast, 0)
+    for _ in range(3):
+        leaves = {name: w.clone().requires_grad_() for name, w in now.items()}
+        loss = F.cross_entropy(cosine_logits(embed(base.network, leaves, images), heads[0], 10.0), labels)
+        now = {}
+        for name, g in zip(leaves, torch.autograd.grad(loss, [*leaves.values()]), strict=True):
+            omega = sets.omega[name]
+            protect, pull = 0.5 * 2 * omega, 0.5 * 3 * (1 - omega / omega.max())  # 0.05 / (1 - 0.9) = 0.5
+            velocity[name] = 0.9 * velocity[name] + g
+            moved = leaves[name].detach() - 0.05 * velocity[name]
+            now[name] = (moved + protect * sets.fast[name] + pull * sets.slow[name]) / (1 + protect + pull)
+    assert near(got, now, atol=1e-5)
+    begun = TwoSets.start(base.weights, base.importance)  # nothing has gone any way yet
+    for name, w in consolidate_slow(got, begun, Strengths(slow=0.3, guard=2.0)).items():
+        old = base.weights[name]
+        assert torch.allclose(w, old + 0.3 * (got[name] - old) / (1 + 2 * base.importance[name]), atol=1e-6)
+
+
 def test_penalties_hold_what_old_tasks_need_and_pull_the_rest(base):
     sets = two_sets(base)
     held = ties(sets, Strengths(protect=2.0, pull=3.0))
@@ -274,8 +298,11 @@ def test_alphabets_images_and_episodes_are_apart_and_a_seeds_own(monkeypatch):
         assert set((held_out // 100).unique().int().tolist()) <= set(range(13 + 10 * seed, 18 + 10 * seed))
         assert (held_out == held_out[:, :, :1]).all()  # an episode has five classes of 20 images
         assert all(len(set(e.flatten().tolist())) == 100 and len(e[:, 0].unique()) == 5 for e in made.episodes)
+        assert len(held_out.unique()) == 40
+        assert len((made.episodes[:, :, 0] % 20).unique()) == 20  # any image of a class can be an example
     assert not torch.equal(drawn[0].episodes, drawn[1].episodes)
-    order = [(made.support[:, :5].flatten(1) / 10).floor() - 1000 * s for s, made in ((8, drawn[0]), (18, drawn[1]))]
+    order = [(made.support[:, :5].flatten(1) / 10).floor() - 100 * s for s, made in ((8, drawn[0]), (18, drawn[1]))]
+    assert all(set(kinds.flatten().tolist()) == {100 * a + i for a in range(5) for i in range(8)} for kinds in order)
     assert not torch.equal(*order)
     few = draw_stream(3, 2, 1, 0)
     assert torch.equal((few.support.flatten(1) / 10).floor()[:, :5], (drawn[0].support.flatten(1) / 10).floor()[:3, :5])
@@ -354,8 +381,12 @@ def test_joint_training_sees_the_same_images_as_often_and_the_frozen_network_non
     assert not rows[0] & rows[1]
     assert left.snapshots == (Snapshot(3, {"n": torch.tensor(1)}, {"n": torch.tensor(1)}),)
     assert torch.equal(left.heads, torch.ones(3, 5, 8))
-    again = training.shuffled(stream, 7, 5)
+    same, again = (training.shuffled(stream, 7, seed) for seed in (4, 5))
+    assert all(torch.equal(one[0], two[0]) for one, two in zip(batches, same, strict=True))
     assert not torch.equal(again[0][0], batches[0][0])  # another seed, another order
+    passes = torch.stack([images for images, _, _ in batches]).view(7, 75, -1)
+    assert all(len(shown.unique(dim=0)) == 75 for shown in passes)  # pass after pass,
+    assert len(passes[:, 0].unique(dim=0)) > 1  # each in its own order
     none = learn(base, stream, Arm(HELD, way="not at all"), 7, seed=4)
     assert len(calls) == 1
     assert none.snapshots == (Snapshot(3, base.weights, base.weights),)
@@ -387,9 +418,10 @@ def sheet(rows):
 
 def toy_stream():
     """Query images of which 20, 40, ... % of task 0 are read at level 0, 1, ..., of task 1 at level 1, 2, ...; a third
-    of every task look like task 0. Held-out images are read from level 1 on, 20 % more a level.
+    of every task look like task 0. Class c of task t is written as c + t. Held-out images are read from level 1 on,
+    20 % more a level.
     """
-    query = [sheet((i % 5, 0 if i < 5 else t, i // 3 + t) for i in range(15)) for t in range(3)]
+    query = [sheet(((i + t) % 5, 0 if i < 5 else t, i // 3 + t) for i in range(15)) for t in range(3)]
     support = torch.zeros(3, 25, 1, 1, 3)
     novel = sheet((c, 0, 0 if i < 5 else 1 + (i - 5) // 3) for c in range(6) for i in range(20))
     rows = torch.arange(120).view(6, 20)
@@ -428,7 +460,7 @@ ARMS = {
 def wired(monkeypatch):
     """Run the experiment with planted results in the learners' place."""
     base = Base(Reader(), level(2), level(1))
-    heads = [torch.cat([torch.eye(6)[:5], 0.5 * torch.eye(3)[t].expand(5, 3)], 1) for t in range(3)]
+    heads = [torch.cat([torch.eye(6)[:5].roll(-t, 0), 0.5 * torch.eye(3)[t].expand(5, 3)], 1) for t in range(3)]
     made = SimpleNamespace(learnt=[], based=[], drawn=[], streams={}, base=base)
 
     def load_base(*given):
