@@ -77,16 +77,37 @@ def test_the_loss_counts_every_output(network):
     assert loss == pytest.approx((network(tokens) - y).square().mean().item(), rel=1e-5)
 
 
+def test_training_takes_its_own_data_rate_and_schedule(network, monkeypatch):
+    made, adam, task = [], in_context.optimiser, replace(TINY, steps=40, lr=0.02)
+
+    def fit(loss, steps, adam, *, schedule, clip, after_step):
+        made.append((steps, [schedule(step) for step in (0, 2, 40)], clip, after_step))
+        return [loss(0).item()]
+
+    monkeypatch.setattr(in_context, "optimiser", lambda *a, **how: (made.append((*a[1:], how)), adam(*a, **how))[1])
+    monkeypatch.setattr(in_context, "fit", fit)
+    (loss,) = in_context.train(network, task, 3, "a", watch=print)
+    assert made == [
+        ("adamw", 0.02, {"betas": (0.9, 0.98), "weight_decay": 0.0}),
+        (40, pytest.approx([0.5, 1, 0]), 1.0, print),  # a twentieth of the updates warm up
+    ]
+    tokens, y = next(in_context.batches(task, 3, "a"))
+    assert loss == pytest.approx((network(tokens) - y).square().mean().item(), rel=1e-5)
+    for seed, name in ((4, "a"), (3, "b")):
+        assert not torch.equal(tokens, next(in_context.batches(task, seed, name))[0])
+
+
 # ---- the recipe
 
 
 def test_the_family_trains_each_network_on_its_task_and_on_data_of_its_own(monkeypatch):
     seen = []
-    monkeypatch.setattr(in_context, "train", lambda network, task, seed, *names: seen.append((task, names)))
+    monkeypatch.setattr(in_context, "train", lambda network, task, *names: seen.append((task, names)))
     family = Family(TINY, seeds=2)
     networks = in_context.build(family)
-    in_context.fit_all(networks, family, 0)
+    in_context.fit_all(networks, family, 6)
     assert len({names for _, names in seen}) == len(seen) == 7 + 3  # noise and the control once
+    assert {names[0] for _, names in seen} == {6}
     assert {(task.depth, task.sigma) for task, _ in seen if not task.ones} == {
         (1, 0.0), (2, 0.0), (4, 0.0), (2, 0.25), (2, 0.5), (2, 1.0),
     }  # fmt: skip
@@ -119,3 +140,6 @@ def test_the_measures_of_the_recipe_are_distances_to_bayes():
         nn.init.zeros_(model.gpt.head.bias)
     found = in_context.measure(zero.requires_grad_(False), family, 0)
     assert found["depth 1: 1000 x distance to Bayes"] == pytest.approx(500, rel=0.1)  # (1 + 2) / 2 of 3 thirds
+    noisy = linreg.sample(2000, PAIRS, D, 0, sigma=0.5, stream=("zoo", "test"))
+    best = (linreg.ridge(noisy.x, noisy.y, 0.25) * noisy.x).sum(-1)[:, 1:3].square().mean().item()
+    assert found["noise 1/4: 1000 x distance to Bayes"] == pytest.approx(1000 * best / 3, rel=1e-3)

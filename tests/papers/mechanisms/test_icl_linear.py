@@ -258,6 +258,7 @@ def test_full_and_shipped_networks_are_of_one_recipe(monkeypatch, trained):
     assert full.family == PAPER.settings("quick").family == in_context.RECIPE.settings
     assert full.family.depths == (1, 2, 4)
     assert not full.shipped
+    assert PAPER.settings("quick").shipped
     groups = build(replace(TINY, seeds=2)).requires_grad_(False)
     monkeypatch.setattr(zoo, "load", lambda name: groups)
     for seed in (3, 4):
@@ -266,6 +267,13 @@ def test_full_and_shipped_networks_are_of_one_recipe(monkeypatch, trained):
         assert found[SHALLOW] is groups[seed % 2][SHALLOW]
         assert found[CONTROL] is groups[0][CONTROL]
         assert list(found) == list(in_context.tasks(TINY))
+
+    def load(seed):
+        raise LookupError(f"networks of {seed}")
+
+    monkeypatch.setattr(training, "load", load)
+    with pytest.raises(LookupError, match=r"^networks of 7$"):
+        PAPER.run(Settings(TINY, shipped=True), 7)
 
 
 def test_a_watch_keeps_distances_at_growing_steps_on_prompts_of_the_test():
@@ -300,7 +308,7 @@ PLANTED = {  # what each network of the planted run does
 def planted():
     """A run of seed 4 whose networks are estimators, and whose probes read what is planted."""
     networks = {name: Estimator(weights) for name, weights in PLANTED.items()}
-    learnt, probed, asked = [], [], []
+    learnt, probed, asked, watched, questions = [], [], [], [], scores.questions
     settings = Settings(TINY, contexts=300, weighed=40, queries=9, probing=Probing((2,)), looks=5)
 
     def learn(arms, seed, watches):
@@ -319,8 +327,10 @@ def planted():
         }
         return torch.tensor(lines[name, linear])
 
-    sample = linreg.sample
+    sample, watch = linreg.sample, training.Watch.__init__
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.Watch, "__init__", lambda self, *a: (watched.append(a), watch(self, *a))[1])
+        patch.setattr(scores, "questions", lambda *a: (watched.append(a), questions(*a))[1])
         patch.setattr(linreg, "sample", lambda *a, **how: (asked.append((a, how)), sample(*a, **how))[1])
         patch.setattr(training, "learn", learn)
         patch.setattr(training.Watch, "look", lambda self, network, step: self.lines[OLS].append(0.0))
@@ -328,14 +338,18 @@ def planted():
         patch.setattr(inside, "probe_all", probe_all)
         outcome = PAPER.run(settings, 4)
     value = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
+    curves = {(row["method"], row["name"]): row["y"] for row in outcome.curves}
     return SimpleNamespace(
-        settings=settings, outcome=outcome, value=value, learnt=learnt, probed=probed, asked=asked, sample=sample
+        curves=curves, settings=settings, outcome=outcome, value=value, learnt=learnt, probed=probed, asked=asked, sample=sample,
+        watched=watched,
     )
 
 
 def test_a_run_trains_its_arms_and_tests_on_other_prompts(planted):
     (arms, seed, watched), = planted.learnt
     assert (arms, seed, watched) == (in_context.tasks(TINY), 4, [DEEP])
+    assert planted.watched == [(arms[DEEP], 300, 5, 4), (40, 9, D, 4)]  # and the questions for implied weights
+    assert not torch.equal(scores.questions(2, 2, D, 0), scores.questions(2, 2, D, 1))
     how = planted.settings.probing
     assert planted.probed == [
         (DEEP, how, TINY.task, 4, True), (DEEP, how, TINY.task, 4, False), (CONTROL, how, TINY.task, 4, False),
@@ -378,6 +392,12 @@ def test_every_distance_is_on_its_own_prompts(planted):
     assert value[GD, in_setting(scores.DISTANCE, SHALLOW)] == pytest.approx(0, abs=1e-9)
     assert value[RIDGE, in_setting(scores.DISTANCE, MIDDLE)] == pytest.approx(0, abs=1e-9)
     ones = planted.sample(300, PAIRS, D, 4, stream=("test",)).x.sum(-1)
+    drawn = planted.sample(300, PAIRS, D, 4, stream=("test",))
+    gaps = linreg.ridge(drawn.x, drawn.y, 0.01) - linreg.least_squares(drawn.x, drawn.y)
+    gaps = ((gaps * drawn.x).sum(-1) ** 2).mean(0)[1:] / D
+    for other, line in ((OLS, gaps.tolist()), (TUNED, [0] * 5)):  # ridge(0.01) is among the tuned
+        curve = planted.curves[other, in_setting(scores.DISTANCE, DEEP)]
+        assert curve == pytest.approx(line, rel=1e-3, abs=1e-9)
     assert value[CONTROL, scores.EXCESS] == pytest.approx((ones**2).mean().item() / 4, rel=1e-3)
 
 
@@ -414,6 +434,53 @@ def test_derived_scores_are_what_they_say(planted):
     assert [value[inside.AT_CONTROL, f"probe error [{t}]"] for t in ("w", "XᵀY")] == pytest.approx([0.7, 0.45])
     assert [value[inside.AT_INPUT, f"probe error [{t}]"] for t in ("w", "XᵀY")] == pytest.approx([0.65, 0.5])
     assert (value["XᵀY", inside.LAYER], value["w", inside.LAYER]) == (1, 3)
+    assert planted.curves[inside.PERCEPTRON, "probe error [w]"] == pytest.approx([0.65, 0.6, 0.4, 0.25, 0.34])
+    assert planted.curves[inside.AT_CONTROL, "probe error [XᵀY]"] == pytest.approx([0.4, 0.45, 0.55, 0.6, 0.7])
+
+
+# ---- the record
+
+
+def test_claims_and_gates_compare_what_they_say():
+    one, two, four = (f"distance [depth {n}]" for n in (1, 2, 4))
+    slope, flat, behind = "slope of log λ* on log σ²", "distance to least squares, scale taken out", "superiority"
+    read, both, scales = "probe error", ("XᵀY", "w"), ("x × 0.5", "x × 2", "x × 3")
+    claims = (*PAPER.claims, *PAPER.also)
+    assert {c.key: (c.metric, c.better, c.worse, c.margin, c.kind, c.everywhere) for c in claims} == {
+        "C1": (four, OLS, RIDGE, 0, behind, ()),
+        "C2a": (slope, "networks", None, 0.5, behind, ()),
+        "C3a": (one, GD, TUNED, 0, behind, ()),
+        "C3c": (two, RIDGE, OLS, 0, behind, ()),
+        "C4a": (read, "MLP probe", "linear probe", 0, behind, both),
+        "C5a": (flat, "shifted", "as trained", 0.005, "equivalence", scales),
+        "C1b": (four, OLS, GD, 0, behind, ()),
+        "C1c": (four, OLS, "the nearest of the rest", 0, behind, ()),
+        "C1d": ("distance of implied weights", OLS, RIDGE, 0, behind, ()),
+        "C2b": (slope, "networks", "Bayes", 0.2, "equivalence", ()),
+        "C2c": (
+            *("distance to the network", "Bayes' ridge", "another ridge", 0, behind),
+            ("depth 4", "noise 1/16", "noise 1/4", "noise 1/1"),
+        ),
+        "C3b": (two, TUNED, GD, 0, behind, ()),
+        "C3d": ("distance to least squares", "depth 2", "depth 1", 0, behind, ()),
+        "C3e": ("distance to least squares", "depth 4", "depth 2", 0, behind, ()),
+        "C3f": (one, FIRST, TUNED, 0, behind, ()),
+        "C4b": ("stage at which it is decodable", "XᵀY", "w", 0, behind, ()),
+        "C4c": (read, "MLP probe", "MLP probe of the control", 0, behind, both),
+        "C5b": (f"{flat} [w × 3]", "shifted", "as trained", 0.005, "equivalence", ()),
+    }
+    assert {c.key for c in claims if not c.lower_is_better} == {"C2a", "C2b"}
+    assert list(estimators.REST) == [
+        *("two GD steps, tuned", "four GD steps, tuned", "GD++ step, tuned", "SGD, tuned"),
+        *("3 nearest", "3 nearest, weighted"),
+    ]
+    assert [(g.method, g.metric, g.minus, g.least, g.most) for g in PAPER.gates] == [
+        ("depth 4", "error above Bayes", None, None, 0.1),
+        ("depth 1", "error above Bayes", "depth 4", 0.5, None),
+        ("noise 1/16", "error above Bayes", None, None, 0.1),
+        ("control", "error above Bayes", None, None, 0.01),
+        ("MLP probe of the input", "probe error [w]", None, 0.4, None),
+    ]
 
 
 def test_the_probe_goes_through_every_claim_and_is_pure():
