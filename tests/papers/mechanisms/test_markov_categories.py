@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch import nn
+from torch.nn import functional as F
+
 from stages.evidence import check_probe, recorded
 from stages.papers.mechanisms.markov_categories import (
     PAPER,
@@ -37,8 +40,6 @@ from stages.papers.mechanisms.markov_categories.training import (
 )
 from stages.seeding import rng, torch_rng
 from stages.worlds.process import KERNELS, draw
-from torch import nn
-from torch.nn import functional as F
 
 V = 9
 N = V * V  # contexts
@@ -232,7 +233,7 @@ def check_two_steps(name):
     assert (start.head.bias is not None) == (name == SQUARED)
 
 
-def test_networks_of_a_seed_start_alike_and_checkpoints_reach_from_start_to_end():
+def test_networks_of_a_seed_start_alike_and_checkpoints_reach_from_start_to_end(monkeypatch):
     tokens = draw(0, **SMALL).sample(3, 4, 0)
     one, wide, unit, other = (
         training.make(METHODS[name], d, V, RECIPE, seed)
@@ -250,6 +251,14 @@ def test_networks_of_a_seed_start_alike_and_checkpoints_reach_from_start_to_end(
     full = PAPER.settings("full").recipe
     assert full.checkpoints()[:2] == [0, 1]
     assert (full.checkpoints()[-1], len(full.checkpoints())) == (full.steps, 12)
+    rates = []
+
+    def fit(loss, steps, adam, *, schedule, after_step):
+        rates.append((steps, [schedule(step) for step in (0, 2, 40)]))
+
+    monkeypatch.setattr(training, "fit", fit)
+    training.learn(METHODS[NLL], 3, None, V, replace(RECIPE, steps=40), 0)
+    assert rates == [(40, pytest.approx([0.5, 1, 0]))]  # a twentieth of the steps warms up
 
 
 # ---- what is measured
@@ -292,10 +301,11 @@ def test_surplus_and_drafts_are_read_from_states_as_closed_forms_say(small, monk
         p = own.flatten(0, 1).expand(4, -1, -1)
         assert drafts.accepted(small, p[0], later) == pytest.approx(expected.item())
         assert drafts.acceptance(small, pair, p) == pytest.approx(expected.item(), abs=3e-3)
-    fitted, asked = [], []
+    fitted, weighed, asked = [], [], []
 
     def readout(x, targets, weights):
         fitted.append(x)
+        weighed.append(weights)
         return lambda new: asked.append(new) or targets.log()
 
     monkeypatch.setattr(drafts, "fit_readout", readout)
@@ -304,6 +314,8 @@ def test_surplus_and_drafts_are_read_from_states_as_closed_forms_say(small, monk
     drafts.acceptance(small, h, p)
     close(fitted[0], h[:2].mean(0).expand(V, -1, -1))
     close(fitted[1], h[:2].mean(0))
+    close(weighed[0], (small.mu[:, None] * small.law).T)  # contexts by their law, in both
+    close(weighed[1], small.mu)
     assert [any(x is y or torch.equal(x, y) for y in h[2:]) for x in asked] == [True] * 4
     mixed = torch.stack([pair[0][:, :V]] * 2 + [small.law] * 2)  # the network's own laws after the pasts not fitted
     assert drafts.acceptance(small, h, mixed) == pytest.approx(drafts.accepted(small, small.law, later))
@@ -313,7 +325,9 @@ def test_readouts_and_free_states_find_the_best_there_is(small):
     x, w = normal(200, 3), normal(5, 3, seed=1)
     law = (x @ w.T).softmax(-1)
     even = torch.full((200,), 1 / 200, dtype=torch.float64)
-    assert kl(law, fit_readout(x, law, even)(x).exp()).max() < 1e-3
+    fitted, far = fit_readout(x, law, even), 0.5 * x + 1
+    assert kl(law, fitted(x).exp()).max() < 1e-3
+    assert kl((far @ w.T).softmax(-1), fitted(far).exp()).max() < 1e-2  # centre and scale are those of what was fitted
     two = fit_readout(x.expand(2, -1, -1), torch.stack([law, law.flip(1)]), even.expand(2, -1))(x)
     close(two[0], two[1].flip(1), atol=0.05, rtol=0)
     assert small.divergence(free_states(small.law, small.mu, V)[1][None]) < 5e-3
