@@ -200,6 +200,9 @@ def test_cells_are_sums_of_full_length_and_no_test_cell_is_ever_in_training(tabl
     again, other = make_table(4, 3, 150, 0, FIXED), make_table(4, 3, 150, 1, FIXED)
     assert all(torch.equal(x, y) for x, y in zip(table[:3], again[:3], strict=True))
     assert not any(torch.equal(x, y) for x, y in zip(table[:3], other[:3], strict=True))
+    assert set(other.train.flatten().tolist()) != numbers  # nor are the same numbers hidden
+    assert not torch.equal(*(make_table(6, 1, 5, seed).train for seed in (0, 1)))  # of five numbers none is hidden
+    assert not torch.equal(*(make_table(10, 1, 8, seed).new[:, 1].argsort() for seed in (0, 1)))  # one row of eight
 
 
 def test_a_cell_follows_exactly_if_linear_algebra_says_so(table):
@@ -285,8 +288,9 @@ class Says(torch.nn.Module):
         super().__init__()
         self.lines, self.asked = lines, []
 
-    def generate(self, prompts, new, **_):
+    def generate(self, prompts, new, *, stop, mask):
         self.asked += [vocabulary(4).decode(row) for row in prompts]
+        self.stop, self.mask, self.ends = [*stop], mask, prompts[:, -1]
         answers = self.lines.tokens * self.lines.answer
         return join(answers, torch.zeros(len(answers), new, dtype=torch.int64))[:, :new]
 
@@ -303,6 +307,12 @@ def test_true_answers_are_right_others_are_not_and_digits_have_places(table):
         assert ask(wrong, ARMS[form], problems).whole.tolist() == (true == said).tolist()
         rows = [text[:n] for text, n in zip(texts(right.lines), right.lines.prompt, strict=True)]
         assert right.asked == rows  # it reads the prompts, and nothing of the answers
+        assert right.stop == (vocabulary(4).encode("\n").tolist() if form in ORDERS else [])  # scratchpads have lines
+    short = Problems(torch.tensor([[1, 0, 0], [3, 3, 1]]), torch.tensor([[2, 0, 0], [1, 0, 2]]), base=4)
+    padded = Says(write(short, FORMATS[SIMPLIFIED]))  # 1 + 2 is four characters shorter than 133 + 201
+    assert ask(padded, ARMS[SIMPLIFIED], short).whole.all()
+    assert padded.mask.tolist() == [[False] * 4 + [True] * 19, [True] * 23]
+    assert (padded.ends != PAD).all()
     three = Problems(torch.tensor([[3, 3, 1]] * 4), torch.tensor([[1, 0, 2]] * 4), base=4)  # 133 + 201 = 1000
     marked = mark([64, 65, None, 48], three)
     assert marked.whole.tolist() == [True, False, False, False]
@@ -539,6 +549,24 @@ def test_scores_are_those_worked_out_by_hand(wired):
     assert y == pytest.approx([100 * recovered(table, int(n), table.test).mean() for n in x])
     assert y[0] < y[-1] == 100
     assert len(wired.rows) == len(wired.curves)  # nothing is kept twice
+
+
+def test_a_profile_that_asks_for_less_trains_no_more_and_a_step_takes_three_networks(monkeypatch):
+    quick = replace(PAPER.settings("quick"), test=20)
+    three = replace(quick, samples={REVERSE: (8, 14, 30)})
+    found = []
+    for settings in (quick, three):
+        recorder = Recorder()
+        for name in ("learn", "ask", "certainty"):
+            monkeypatch.setattr(training, name, getattr(recorder, name))
+        scored = {(row["method"], row["metric"]) for row in PAPER.run(settings, 0).scores}
+        found.append(([(call.arm, len(call.lines.tokens)) for call in recorder.learnt], scored))
+    (ran, scored), (ran_three, scored_three) = found
+    assert ran == [(ARMS[PLAIN], 120), (ARMS[REVERSE], 120)]
+    assert {(PLAIN, TRANSITION), (REVERSE, TRANSITION)} <= scored  # the first claim can be seen live
+    assert not {metric for _, metric in scored} & {N50, SHARP, FROM_TABLE, TEN}
+    assert ran_three == [(ARMS[REVERSE], n) for n in (8, 14, 30)]
+    assert {(REVERSE, N50), (REVERSE, SHARP), (REVERSE, FROM_TABLE)} <= scored_three
 
 
 def test_claims_and_gates_compare_what_they_say_and_the_probe_holds():
