@@ -340,13 +340,20 @@ def planted():
     value = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
     curves = {(row["method"], row["name"]): row["y"] for row in outcome.curves}
     return SimpleNamespace(
-        curves=curves, settings=settings, outcome=outcome, value=value, learnt=learnt, probed=probed, asked=asked, sample=sample,
+        curves=curves,
+        settings=settings,
+        outcome=outcome,
+        value=value,
+        learnt=learnt,
+        probed=probed,
+        asked=asked,
+        sample=sample,
         watched=watched,
     )
 
 
 def test_a_run_trains_its_arms_and_tests_on_other_prompts(planted):
-    (arms, seed, watched), = planted.learnt
+    ((arms, seed, watched),) = planted.learnt
     assert (arms, seed, watched) == (in_context.tasks(TINY), 4, [DEEP])
     assert planted.watched == [(arms[DEEP], 300, 5, 4), (40, 9, D, 4)]  # and the questions for implied weights
     assert not torch.equal(scores.questions(2, 2, D, 0), scores.questions(2, 2, D, 1))
