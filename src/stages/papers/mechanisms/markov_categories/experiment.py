@@ -287,7 +287,7 @@ PAPER = Paper(
         "quick": replace(
             FULL,
             recipe=Recipe(steps=400, watched=10),
-            widths={NLL: (4,), SHUFFLED: (4,)},
+            widths={NLL: (4,)},
             free=(),
             memories=(),
         ),
