@@ -206,7 +206,11 @@ def consolidate_fast(
     return fast, heads
 
 
-def consolidate_slow(fast: Weights, sets: TwoSets, strengths: Strengths) -> Weights:
+def consolidate_slow(
+    fast: Weights,
+    sets: TwoSets,
+    strengths: Strengths,
+) -> Weights:
     """Step 2: let the slow weights follow the fast ones a little, settled weights less
     (eq. 3 and 4).
     """

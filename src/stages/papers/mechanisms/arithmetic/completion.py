@@ -104,7 +104,7 @@ def recovered(table: Table, samples: int, cells: Cells) -> Bool[np.ndarray, " ce
     """
     rows, columns = parts(table, samples)
     i, j = cells.numpy().T
-    return rows[i] == columns[j]
+    return rows[i] == columns[j]  # eq. 5
 
 
 def threshold(table: Table) -> int:
