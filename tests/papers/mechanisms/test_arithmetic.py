@@ -318,6 +318,8 @@ def test_true_answers_are_right_others_are_not_and_digits_have_places(table):
     assert marked.whole.tolist() == [True, False, False, False]
     assert marked.digits.tolist() == [[True] * 4, [False, True, True, True], [False] * 4, [True, True, False, False]]
     assert marked.exact == 25
+    threes = Problems(torch.tensor([[1, 1, 1]]), torch.tensor([[2, 2, 2]]), base=4)  # 111 + 222 = 333
+    assert not mark([None], threes).digits.any()
 
 
 def test_what_a_network_is_sure_of_is_the_chance_of_the_right_digit_by_place(table):
