@@ -292,7 +292,7 @@ PAPER = Paper(
             test=20,
             recipe=Recipe(updates=3, batch=4, width=16, ratio=2),
         ),
-        "quick": Settings({PLAIN: (120,), REVERSE: (120,)}),
+        "quick": Settings({PLAIN: (120,), REVERSE: (120,)}, recipe=Recipe(updates=700)),
         "full": FULL,
     },
     run=run,
