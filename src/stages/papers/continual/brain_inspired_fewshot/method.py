@@ -118,7 +118,7 @@ class TwoSets:
         fast, slow: f and s.
         omega: Ω, how much what was learnt so far depends on each weight.
         base: F_0, the importance for the base classes.
-        way: Σ |s_t - s_{t-1}|, how far each slow weight has gone in all.
+        way: how far each slow weight has gone in all, back and forth.
     """
 
     fast: Weights

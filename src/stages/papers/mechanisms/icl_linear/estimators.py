@@ -52,7 +52,7 @@ def plus_plus(x: Inputs, y: Outputs, step: float, gamma: float) -> Weights:
 
 
 def first_pair(x: Inputs, y: Outputs) -> Weights:
-    """Least squares on the first pair alone, w = x_1 y_1 / |x_1|², whatever follows."""
+    """Least squares on the first pair alone: w = y_1 x_1 / (x_1 · x_1), always."""
     w = x[:, :1] * (y[:, :1] / x[:, :1].square().sum(-1))[..., None]
     w = w.expand(-1, x.shape[1], -1).clone()
     w[:, 0] = 0.0  # the empty prefix has no first pair

@@ -93,7 +93,9 @@ def divergences(
     v: Float[Tensor, "tokens d"],
     b: Float[Tensor, " tokens"],
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Return KL(p_{z + move} || p_z), and ½ g*(move, move) at z, which predicts it."""
+    """Return the KL divergence of p_{z + move} from p_z, and ½ g*(move, move) at z,
+    which predicts it.
+    """
     p = (start @ v.T + b).softmax(-1)
     moved = ((start + move) @ v.T + b).softmax(-1)
     metric = method.pullback_metric(p, v)

@@ -20,7 +20,7 @@ Laws = Float[Tensor, "*batch tokens"]
 
 
 def kl(p: Laws, q: Laws) -> Float[Tensor, "*batch"]:
-    """Return KL(p || q) in nats; q is above 0."""
+    """Return the KL divergence of p from q in nats; q is above 0."""
     return (torch.special.xlogy(p, p) - torch.special.xlogy(p, q)).sum(-1)
 
 
