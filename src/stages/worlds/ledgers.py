@@ -127,6 +127,11 @@ class Facts:
         return chance / weight.sum(0)[:, None]
 
 
+def even() -> Float[Tensor, " tasks"]:
+    """Return the prior under which all tasks are as frequent."""
+    return torch.full((len(TASKS),), 1 / len(TASKS))
+
+
 def invent(seed: int) -> Facts:
     """Draw a world's ledgers: in each column the entries of a kind are about as
     frequent as one another.

@@ -8,7 +8,6 @@ from depends on what the document has shown.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from stages.models import GPT
@@ -56,11 +55,6 @@ def build_gpt(settings: InContextSettings) -> GPT:
     )
 
 
-def even() -> Float[Tensor, " tasks"]:
-    """Return how frequent each task is: all are alike."""
-    return torch.full((len(ledgers.TASKS),), 1 / len(ledgers.TASKS))
-
-
 def train_gpt(
     model: GPT, settings: InContextSettings, world: int, *names: str | int
 ) -> list[float]:
@@ -83,7 +77,7 @@ def train_gpt(
             settings.batch,
             world,
             pairs=settings.pairs,
-            prior=even(),
+            prior=ledgers.even(),
             stream=("in context", *names, step),
         ).to(device)
         answer = torch.zeros_like(tokens, dtype=torch.bool)

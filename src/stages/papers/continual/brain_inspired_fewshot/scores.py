@@ -1,7 +1,7 @@
 """What an arm knows of old tasks and of new classes."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,7 +51,7 @@ def named(
     """Return the accuracy on each task, sought among its own classes."""
     z = features(network, weights, query.flatten(0, 1))
     logits = cosine_logits(z.unflatten(0, query.shape[:2]), heads)
-    right = logits.argmax(-1) == classes(query)
+    right = logits.argmax(-1) == FewShotStream.labels(query)
     return 100 * right.float().mean(-1).cpu()
 
 
@@ -65,13 +65,8 @@ def not_named(
     z = features(network, weights, query.flatten(0, 1))
     guess = cosine_logits(z, heads.flatten(0, 1)).argmax(-1)
     first = WAYS * torch.arange(len(query), device=guess.device)
-    truth = (first[:, None] + classes(query)).flatten()
+    truth = (first[:, None] + FewShotStream.labels(query)).flatten()
     return 100 * (guess == truth).float().mean().item()
-
-
-def classes(query: Float[Tensor, "tasks q ..."]) -> Int[Tensor, " q"]:
-    """Return the classes, within a task, of each task's images."""
-    return torch.arange(query.shape[1], device=query.device) % WAYS
 
 
 def few_shot(network: nn.Module, weights: Weights, stream: FewShotStream) -> float:

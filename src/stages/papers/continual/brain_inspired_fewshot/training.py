@@ -95,7 +95,8 @@ class FewShotStream:
     novel: Float[Tensor, "v 1 side side"]
     episodes: Int[Tensor, "episodes ways images"]
 
-    def labels(self, images: Float[Tensor, "tasks n ..."]) -> Labels:
+    @staticmethod
+    def labels(images: Float[Tensor, "tasks n ..."]) -> Labels:
         """Return the classes, within a task, of each task's images."""
         return torch.arange(images.shape[1], device=images.device) % WAYS
 

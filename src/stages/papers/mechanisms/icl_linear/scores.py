@@ -188,8 +188,9 @@ def shifts(
         said = predictions(network, linreg.encode(world.x, world.y))
         return distance(said, best, task.d) / (scale * tau) ** 2
 
+    as_trained = gap()
     found = {name: gap(scale=scale) for name, scale in SCALES.items()}
     found[HEAVY] = gap(tau=3.0)
     for name, value in found.items():
-        outcome.score(TRAINED, in_setting(FLAT, name), gap())
+        outcome.score(TRAINED, in_setting(FLAT, name), as_trained)
         outcome.score(SHIFTED, in_setting(FLAT, name), value)

@@ -16,7 +16,7 @@ from stages.papers.mechanisms.soft_injection.arms import (
 )
 from stages.papers.mechanisms.soft_injection.prompts import Shares, right
 from stages.worlds.ledgers import CHANGED as CHANGED_TOYS
-from stages.worlds.ledgers import TASKS, twin
+from stages.worlds.ledgers import TASKS, even, twin
 
 ACCURACY, CHANGED = "accuracy", "accuracy, changed entries"
 WORST = "worst task, told by changed entries"
@@ -112,7 +112,6 @@ def best_reader(lab: Lab) -> Right:
     """Return the chance in % that the best reader of the ten pairs answers right: it
     knows both ledgers, and that all tasks are alike.
     """
-    even = torch.full((len(TASKS),), 1.0)
     query = lab.toys["test"]
     found = []
     for shown in lab.ten[..., :-1]:
@@ -120,7 +119,7 @@ def best_reader(lab: Lab) -> Right:
         for task, (toys, asked) in enumerate(zip(shown, query, strict=True)):
             answers = lab.facts.table[task]
             items = torch.cat([toys.expand(len(asked), -1), asked[:, None]], 1)
-            chance = lab.facts.predict(items, answers[items[:, :-1]], even)
+            chance = lab.facts.predict(items, answers[items[:, :-1]], even())
             most = chance == chance.amax(1, keepdim=True)
             mine = most.gather(1, answers[asked][:, None])[:, 0]
             rows.append(100 * mine / most.sum(1))

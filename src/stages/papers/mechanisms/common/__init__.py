@@ -1,1 +1,0 @@
-"""What papers of this chapter share."""
