@@ -179,8 +179,7 @@ def _ink(
 ) -> Float[Tensor, "n 1 side side"]:
     """Cover pixels within half a pen's width of a curve."""
     time = torch.linspace(0, 1, PIECES + 1, device=points.device)
-    bernstein = torch.stack([(1 - time) ** 2, 2 * time * (1 - time), time**2], -1)
-    curve = torch.einsum("tk,nskc->nstc", bernstein, points)
+    curve = curves(points, time)
     centres = (torch.arange(side, device=points.device) + 0.5) / side
     pixels = torch.stack(
         [centres[None].expand(side, side), centres[:, None].expand(side, side)], -1
@@ -188,12 +187,28 @@ def _ink(
     step, pages = max(1, DISTANCES_AT_ONCE // (STROKES * PIECES * len(pixels))), []
     for i in range(0, max(len(points), 1), step):
         part = slice(i, i + step)
-        squared = _squared_distance(curve[part], pixels).masked_fill(
-            ~drawn[part, :, None, None], torch.inf
-        )
-        distance = squared.amin((1, 2)).sqrt() - pen[part, None] / 2
+        distance = nearest(curve[part], drawn[part], pixels) - pen[part, None] / 2
         pages.append((0.5 - distance * side).clamp(0, 1).view(-1, 1, side, side))
     return torch.cat(pages)
+
+
+def curves(
+    points: Float[Tensor, "n strokes 3 2"], time: Float[Tensor, " nodes"]
+) -> Float[Tensor, "n strokes nodes 2"]:
+    """Return where the pen is on each quadratic Bezier curve at these times, 0 to 1."""
+    bernstein = torch.stack([(1 - time) ** 2, 2 * time * (1 - time), time**2], -1)
+    return torch.einsum("tk,nskc->nstc", bernstein, points)
+
+
+def nearest(
+    curve: Float[Tensor, "n strokes nodes 2"],
+    drawn: Bool[Tensor, "n strokes"],
+    places: Float[Tensor, "places 2"],
+) -> Float[Tensor, "n places"]:
+    """Return the distance from each place to the nearest curve that is drawn."""
+    squared = _squared_distance(curve, places)
+    squared = squared.masked_fill(~drawn[:, :, None, None], torch.inf)
+    return squared.amin((1, 2)).sqrt()
 
 
 def _squared_distance(

@@ -7,9 +7,9 @@ from stages.zoo.recipe import Recipe
 
 # A recipe that is the method of a paper lies in that paper's folder.
 RECIPES: dict[str, str | Recipe] = {
-    "vit_p8": "stages.zoo.pictures:VIT_P8",
-    "vit_p4": "stages.zoo.pictures:VIT_P4",
-    "glyph_conv4": "stages.zoo.pictures:GLYPH_CONV4",
+    "vit_signs": "stages.zoo.signs:VIT_SIGNS",
+    "vit_p4": "stages.zoo.scenes:VIT_P4",
+    "glyph_conv4": "stages.zoo.characters:GLYPH_CONV4",
     "digits_clf": "stages.zoo.digits:CLASSIFIER",
     "digits_edm": "stages.zoo.digits:EDM",
     "quads_reader": "stages.zoo.quads:READER",

@@ -22,35 +22,36 @@ from stages.training import fit, optimiser
 
 @dataclass(frozen=True)
 class Budget:
-    """What all methods of a comparison share: updates a task, pictures an update."""
+    """What all methods of a comparison share: updates a task, images an update."""
 
     steps: int
     batch: int = 32
 
 
 class Learner(Protocol):
-    """What learns a stream; it holds the stream's pictures, in the form it reads."""
+    """What learns a stream; it holds the stream's images, in the form it reads."""
 
     def start(self, task: int) -> Sequence[nn.Parameter]:
         """Make ready for a task, and return what it trains."""
 
     def loss(self, rows: Int[Tensor, " batch"], task: int) -> Tensor:
-        """Return the loss on training pictures of a task."""
+        """Return the loss on training images of a task."""
 
     def end(self, task: int) -> None:
         """Close a task."""
 
     def logits(self) -> Float[Tensor, "test classes"]:
-        """Return the logits of the test pictures."""
+        """Return the logits of the test images."""
 
 
 def batches(
     stream: Stream, task: int, budget: Budget, seed: int
 ) -> Int[Tensor, "steps batch"]:
-    """Draw a task's batches, pass after pass over its pictures: the same ones for every
+    """Draw a task's batches, pass after pass over its images: the same ones for every
     learner of a seed.
     """
-    rows, wanted = stream.rows(task), budget.steps * budget.batch
+    rows = stream.rows(task)
+    wanted = budget.steps * budget.batch
     passes = [
         rng(seed, "batches", task, i).permutation(len(rows))
         for i in range(math.ceil(wanted / len(rows)))
@@ -97,7 +98,7 @@ def task_cross_entropy(
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a frozen transformer makes of a stream's pictures, computed once: the tokens
+    """What a frozen transformer makes of a stream's images, computed once: the tokens
     that enter block `first`, before which no prompt will go, and the feature q(x), the
     class token after the final norm.
     """
@@ -111,22 +112,17 @@ class Encoded:
 
 @torch.no_grad()
 def encode(vit: ViT, stream: Stream, first: int = 0, size: int = 500) -> Encoded:
-    """Pass the pictures through the frozen transformer, without prompts; keep the
+    """Pass the images through the frozen transformer, without prompts; keep the
     tokens that enter block `first`.
     """
-    found = []
-    for images in (stream.images, stream.test_images):
-        tokens = torch.cat(
-            [
-                nn.Sequential(*vit.blocks[:first])(vit.embed(part))
-                for part in images.split(size)
-            ]
-        )
-        found += [
-            tokens,
-            torch.cat([vit.features_from(part, first) for part in tokens.split(size)]),
-        ]
-    return Encoded(*found, first=first)
+    before = nn.Sequential(*vit.blocks[:first])
+
+    def passed(images: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = torch.cat([before(vit.embed(part)) for part in images.split(size)])
+        query = [vit.features_from(part, first) for part in tokens.split(size)]
+        return tokens, torch.cat(query)
+
+    return Encoded(*passed(stream.images), *passed(stream.test_images), first=first)
 
 
 def new_head(vit: ViT, classes: int) -> nn.Linear:
@@ -142,27 +138,23 @@ def new_head(vit: ViT, classes: int) -> nn.Linear:
 
 
 class FineTuned:
-    """Fine-tuning of all weights. "FT++" hides the old classes from the softmax, "FT"
-    does not (Smith et al. 2023).
+    """Fine-tuning of all parameters, with the old classes hidden from the softmax:
+    "FT++" (Smith et al. 2023).
 
     Args:
         vit: the pre-trained network; it is copied.
-        hide: whether the softmax is over the task's own classes, or over all seen.
     """
 
     passes = 1
 
-    def __init__(self, vit: ViT, stream: Stream, hide: bool = True):
-        self.vit, self.stream, self.hide = (
-            copy.deepcopy(vit).requires_grad_(True),
-            stream,
-            hide,
-        )
+    def __init__(self, vit: ViT, stream: Stream):
+        self.vit = copy.deepcopy(vit).requires_grad_(True)
         self.vit.head = new_head(vit, stream.classes)
+        self.stream = stream
 
     @property
     def trained(self) -> int:
-        """How many weights are trained."""
+        """How many parameters are trained."""
         return sum(p.numel() for p in self.vit.parameters())
 
     def start(self, task: int) -> Sequence[nn.Parameter]:
@@ -170,11 +162,10 @@ class FineTuned:
         return list(self.vit.parameters())
 
     def loss(self, rows: Int[Tensor, " batch"], task: int) -> Tensor:
-        """Cross-entropy among the task's classes, or among those seen so far."""
-        own = self.stream.own(task)
-        own = own if self.hide else slice(0, own.stop)
+        """Cross-entropy among the task's classes."""
+        logits = self.vit(self.stream.images[rows])
         return task_cross_entropy(
-            self.vit(self.stream.images[rows]), self.stream.labels[rows], own
+            logits, self.stream.labels[rows], self.stream.own(task)
         )
 
     def end(self, task: int) -> None:
@@ -182,9 +173,8 @@ class FineTuned:
 
     def logits(self) -> Float[Tensor, "test classes"]:
         """Return the test logits."""
-        return torch.cat(
-            [self.vit(part) for part in self.stream.test_images.split(500)]
-        )
+        parts = self.stream.test_images.split(500)
+        return torch.cat([self.vit(part) for part in parts])
 
 
 def nearest_mean(
