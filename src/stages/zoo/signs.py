@@ -1,4 +1,6 @@
-"""The base model that names signs: what the prompts of the continual papers adapt."""
+"""The base model that names signs and their colours: what the prompts of the continual
+papers adapt.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +14,7 @@ from stages.progress import bar
 from stages.seeding import rng, torch_rng
 from stages.training import cosine, fit, optimiser
 from stages.worlds import signs
-from stages.worlds.shapes import STYLES, Scenes
+from stages.worlds.shapes import COLOURS, STYLES, Scenes
 from stages.zoo.recipe import Recipe
 from stages.zoo.scenes import AT_ONCE, parts
 
@@ -42,14 +44,16 @@ class SignsSettings:
 
 
 def build(settings: SignsSettings) -> ViT:
-    """Make the transformer, with a convolution stem and one logit a sign."""
+    """Make the transformer, with a convolution stem, one logit a sign and one a
+    colour.
+    """
     return ViT(
         image_size=32,
         patch=settings.patch,
         width=settings.width,
         depth=settings.depth,
         heads=settings.heads,
-        classes=signs.COUNT,
+        classes=signs.COUNT + len(COLOURS),
         stem="convolution",
     )
 
@@ -76,7 +80,11 @@ def photograph(
 
 
 def train(model: ViT, settings: SignsSettings, seed: int) -> None:
-    """Train on a pool of scenes, with cross-entropy."""
+    """Train on a pool of scenes, with one softmax for the sign and one for its colour.
+
+    Who must tell the colour keeps it in the feature, where the classes of a stream have
+    to be told apart in spite of it.
+    """
     device = model.positions.device
     scenes = draw(settings.images, seed, "train")
     drawn = [
@@ -85,6 +93,7 @@ def train(model: ViT, settings: SignsSettings, seed: int) -> None:
     ]
     images = torch.cat(drawn).to(device)
     labels = scenes.shape[:, 0].to(device)
+    colours = scenes.colour[:, 0].to(device)
     rows = torch.randint(
         len(images),
         (settings.steps, settings.batch),
@@ -100,7 +109,9 @@ def train(model: ViT, settings: SignsSettings, seed: int) -> None:
 
     def loss(step: int) -> Tensor:
         chosen = rows[step]
-        return F.cross_entropy(model(images[chosen].float()), labels[chosen])
+        sign, colour = heads(model(images[chosen].float()))
+        named = F.cross_entropy(sign, labels[chosen])
+        return named + F.cross_entropy(colour, colours[chosen])
 
     fit(
         loss,
@@ -111,21 +122,35 @@ def train(model: ViT, settings: SignsSettings, seed: int) -> None:
     )
 
 
+def heads(
+    logits: Float[Tensor, "n outputs"],
+) -> tuple[Float[Tensor, "n signs"], Float[Tensor, "n colours"]]:
+    """Split the network's logits into those of the sign and those of its colour."""
+    return logits.split([signs.COUNT, len(COLOURS)], 1)
+
+
 def measure(model: ViT, settings: SignsSettings, seed: int) -> dict[str, float]:
-    """Measure the accuracy on new scenes of every style, in per cent."""
+    """Measure the accuracy on new scenes, in per cent: of signs in every style, and of
+    colours in photographs.
+    """
     found = {}
     for style in STYLES:
         scenes = draw(settings.test_images, seed, "test", style)
         images = signs.render(scenes).to(model.positions.device)
-        guess = torch.cat([model(part).argmax(1).cpu() for part in images.split(500)])
-        right = guess == scenes.shape[:, 0]
+        logits = torch.cat([model(part).cpu() for part in images.split(500)])
+        sign, colour = (part.argmax(1) for part in heads(logits))
+        right = sign == scenes.shape[:, 0]
         found[f"{style} accuracy"] = 100 * right.float().mean().item()
+        if style == "photo":
+            right = colour == scenes.colour[:, 0]
+            found["colour accuracy"] = 100 * right.float().mean().item()
     return found
 
 
 VIT_SIGNS = Recipe(
     "vit_signs",
-    "a transformer of 17 tokens, 4 blocks and width 64 that names one of forty signs",
+    "a transformer of 17 tokens, 4 blocks and width 64 that names one of forty signs"
+    " and its colour",
     "40,000 photo-style scenes of one sign, half of them a little stylised",
     SignsSettings(),
     build,

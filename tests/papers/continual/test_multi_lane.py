@@ -1,9 +1,8 @@
-"""The stream of several labels and its measures, summaries and lanes, and what keeps the comparison fair."""
+"""Images with several labels, the lane and its rivals, what answers score; how the experiment is wired; the probe."""
 
-import copy
 import math
-from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,64 +11,78 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import nn
 from torch.nn import functional as F
 
-from stages.evidence import Outcome, in_setting, tidy_scores
-from stages.evidence import judge as judge_claims
+from stages import zoo
+from stages.evidence import Outcome, effects, in_setting, measured, tidy_scores
+from stages.evidence.gates import measure_gates
 from stages.models import ViT, seeded
-from stages.papers.continual import multi_lane as paper
-from stages.papers.continual.common import multilabel
-from stages.papers.continual.common.loop import Budget, Encoded, learn_stream
-from stages.papers.continual.common.multilabel import (
-    FORGETTING,
-    LAST,
-    MAP,
-    STRATA,
-    STRATUM,
-    FineTunedML,
-    Isolated,
-    MultiLabelStream,
-    Pooled,
-    PromptedML,
-    best_f1,
-    best_keys,
-    f1,
-    freeze,
-    judge,
-    mean_auc,
-    mean_average_precision,
-    megaflops,
-    merge,
-    own_loss,
-    present,
-    shapes_ml,
-)
-from stages.papers.continual.common.prompts import DualPrompt, OnePrompt
+from stages.papers.continual.common import arms as common
+from stages.papers.continual.common.loop import Budget, learn_stream
+from stages.papers.continual.common.metrics import accuracy_matrix, final_average
+from stages.papers.continual.common.pools import L2P
+from stages.papers.continual.common.scores import AVERAGE
 from stages.papers.continual.multi_lane import (
-    OURS,
     PAPER,
+    Heads,
+    Lab,
     Lane,
     Lanes,
-    carry,
-    count,
+    MultiLabelStream,
+    class_token,
+    costs,
     drop_and_replace,
     evolve,
-    predictors,
-    selected,
+    experiment,
+    freeze,
+    rivals,
+    shapes_ml,
     summarise,
 )
-
-COMPARISONS = [*PAPER.claims, *PAPER.also]
+from stages.papers.continual.multi_lane.experiment import (
+    ARMS,
+    BASE,
+    CODA,
+    FULL_TOKENS,
+    HEADS,
+    JOINT,
+    L2PP,
+    MEAN,
+    NO_REPLACE,
+    OURS,
+    POOLING,
+    QUERY_KEY,
+    RIGHT,
+    SHARE,
+    TRAINED,
+    Settings,
+    SignsSettings,
+)
+from stages.papers.continual.multi_lane.rivals import CarriedSummaries, FineTunedAll, FullTokens, PickedPrompts, Pooled
+from stages.papers.continual.multi_lane.scores import (
+    AREA,
+    AVERAGE_MAP,
+    CF1,
+    LAST,
+    MAP,
+    OF1,
+    STRATUM,
+    f1,
+    mean_auc,
+    mean_average_precision,
+    present,
+    score,
+)
 
 SIZES = (2, 3, 2)
+TINY = Settings((2, 1, 2), 8, 60, Budget(3, 4), signs=SignsSettings(2, 3, 5, 4, Budget(5, 6)))
 
 
-@pytest.fixture(autouse=True)
-def same_chance():
-    torch.manual_seed(0)
+def chance(seed=0):
+    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")
 def vit():
-    """A random transformer of 17 tokens; its norms are given scales and shifts that matter."""
+    """A random network of 17 tokens; its norms are given scales and shifts that matter."""
     with seeded(3):
         model = ViT(image_size=16, patch=4, width=16, depth=3, heads=2)
         for name, p in model.named_parameters():
@@ -77,501 +90,487 @@ def vit():
                 nn.init.normal_(p, 1.0 if name.endswith("weight") else 0.0, 0.3)
             elif p.ndim > 1:
                 p.data.mul_(2)
+        model.class_token.data.mul_(50)
     return model.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
 def stream():
-    """Three tasks of 12 pictures of noise, with answers of chance, each with one of its task's classes at least."""
-    chance = torch.Generator().manual_seed(0)
-    images, tests = torch.rand(36, 3, 16, 16, generator=chance), torch.rand(30, 3, 16, 16, generator=chance)
-    answers, told = (torch.rand(n, 7, generator=chance) < 0.35 for n in (36, 30))
-    owner, first = torch.arange(3).repeat_interleave(12), torch.tensor([0, 2, 5])
-    answers[torch.arange(36), first[owner]] = True
+    """Three tasks of 12 images of noise, with answers of chance, each with one of its task's classes at least."""
+    images, tests = torch.rand(36, 3, 16, 16, generator=chance()), torch.rand(30, 3, 16, 16, generator=chance(1))
+    answers, told = (torch.rand(n, 7, generator=chance(n)) < 0.35 for n in (36, 30))
+    owner = torch.arange(3).repeat_interleave(12)
+    answers[torch.arange(36), torch.tensor([0, 2, 5])[owner]] = True
     told[torch.arange(30), torch.arange(30) % 7] = True
     return MultiLabelStream(images, answers, owner, tests, told, SIZES, tuple("abcdefg"))
 
 
 @pytest.fixture(scope="module")
-def frozen(vit, stream):
-    return freeze(vit, stream.images), freeze(vit, stream.test_images)
+def lab(vit, stream):
+    return Lab(vit, SIZES, freeze(vit, stream.images, 10), freeze(vit, stream.test_images), stream.loss, 0)
 
 
-def make(kind, vit, stream, frozen, *more, seed=0):
-    """An arm whose head is not the zeros it starts from: these would hide everything behind them."""
-    arm = kind(vit, SIZES, *frozen, stream.loss, seed, *more)
-    nn.init.normal_(arm.head.weight, std=0.1)
-    return arm
+def made(kind, lab, *more):
+    """A learner whose head is not the zeros it starts from: these would hide everything behind them."""
+    learner = kind(lab, *more)
+    nn.init.normal_(learner.head.weight, std=0.5, generator=chance(5))
+    nn.init.normal_(learner.head.bias, std=0.5, generator=chance(6))
+    return learner
 
 
-def prefixes(vit, n, length=3, blocks=(0, 1), seed=1):
-    chance = torch.Generator().manual_seed(seed)
-    draw = [[torch.randn(length, 16, generator=chance).expand(n, -1, -1) for _ in "kv"] for _ in blocks]
-    return {block: tuple(pair) for block, pair in zip(blocks, draw, strict=True)}
+# ---- the stream and its loss
 
 
-# ---- the stream: what is told, what is hidden
-
-
-@pytest.fixture(scope="module")
-def shapes():
-    return shapes_ml((4, 4, 2), 5, train=24, test=60)
-
-
-def test_a_task_tells_of_its_own_classes_only(shapes):
-    for task, size in enumerate(shapes.sizes):
-        rows, own = shapes.rows(task), shapes.own(task)
-        labels = shapes.labels(rows, task)
+def test_a_task_tells_of_its_own_classes_only():
+    stream = shapes_ml((4, 4, 2), 5, train=24, test=60)
+    for task, size in enumerate(stream.sizes):
+        rows, own = stream.rows(task), stream.own(task)
+        labels = stream.labels(rows, task)
         assert labels.shape == (24, size)
-        assert torch.equal(labels.bool(), shapes.answers[rows][:, own])
-        assert labels.any(1).all()  # a picture shows one of them at least
-        hidden = shapes.answers[rows].clone()
+        assert torch.equal(labels.bool(), stream.answers[rows][:, own])
+        assert labels.any(1).all()
+        assert labels.sum(0).min() >= 24 // size  # its classes come equally often, and by chance besides
+        hidden = stream.answers[rows].clone()
         hidden[:, own] = False
-        assert hidden.any(1).float().mean() > 0.3  # and others, of which nothing is said
-
-
-def test_own_classes_come_equally_often_and_others_by_chance(shapes):
-    counts = shapes.labels(shapes.rows(0), 0).sum(0)
-    assert counts.min() >= 24 // 4
-
-
-def test_tasks_present_are_counted_from_all_answers(shapes):
-    there = shapes.tasks_in(shapes.test_answers)
-    for task in range(3):
-        assert torch.equal(there[:, task], shapes.test_answers[:, shapes.own(task)].any(1))
+        assert hidden.any(1).float().mean() > 0.3  # others are there, of which nothing is said
+    there = stream.tasks_in(stream.test_answers)
     assert set(there.sum(1).tolist()) == {1, 2, 3}
-
-
-def test_the_stream_depends_on_the_seed_alone(shapes):
-    again, other = shapes_ml((4, 4, 2), 5, train=24, test=60), shapes_ml((4, 4, 2), 6, train=24, test=60)
-    assert torch.equal(shapes.images, again.images)
-    assert shapes.names == again.names
-    assert shapes.names != other.names
-    tested = {image.numpy().tobytes() for image in shapes.test_images}
-    assert not tested & {image.numpy().tobytes() for image in shapes.images}
-
-
-def test_joint_hides_nothing(shapes):
-    joint = shapes.joint()
+    assert torch.equal(there[:, 2], stream.test_answers[:, 8:].any(1))
+    learnt = {image.numpy().tobytes() for image in stream.images}
+    assert not learnt & {image.numpy().tobytes() for image in stream.test_images}
+    joint = stream.joint()
     assert len(joint) == 1
-    assert len(joint.rows(0)) == len(shapes.images)
-    assert torch.equal(joint.labels(joint.rows(0), 0).bool(), shapes.answers)
-
-
-def test_too_many_classes_are_refused():
+    assert torch.equal(joint.labels(joint.rows(0), 0).bool(), stream.answers)
+    other = shapes_ml((4, 4, 2), 6, train=24, test=60)
+    assert stream.names != other.names
+    assert not torch.equal(stream.test_images, other.test_images)
     with pytest.raises(ValueError, match="25 classes are too many"):
         shapes_ml((5,) * 5, 0)
 
 
-# ---- measures
-
-
-def test_mean_average_precision_drops_classes_that_no_picture_shows(stream):
-    scores, answers = torch.rand(30, 7), stream.test_answers.clone()
-    each = [average_precision_score(answers[:, c], scores[:, c]) for c in range(7)]
-    assert mean_average_precision(scores, answers) == pytest.approx(100 * np.mean(each))
-    answers[:, 4] = False
-    assert mean_average_precision(scores, answers) == pytest.approx(100 * np.mean(each[:4] + each[5:]))
-    with pytest.raises(ValueError, match="no picture shows any class"):
-        mean_average_precision(scores, torch.zeros_like(answers))
-
-
-def test_the_auc_leaves_out_classes_without_a_choice(stream):
-    scores, answers = torch.rand(30, 7), stream.test_answers.clone()
-    each = [roc_auc_score(answers[:, c], scores[:, c]) for c in range(7)]
-    answers[:, 0], answers[:, 1] = True, False
-    assert mean_auc(scores, answers) == pytest.approx(100 * np.mean(each[2:]))
-
-
-def test_precision_cannot_see_the_calibration_between_classes_and_f1_can(stream):
-    scores = torch.randn(30, 7) + 2.0 * stream.test_answers
-    shifted = scores + torch.linspace(-6, 6, 7)
-    answers = stream.test_answers
-    assert mean_average_precision(scores, answers) == pytest.approx(mean_average_precision(shifted, answers))
-    assert best_f1(shifted, answers)[0] < best_f1(scores, answers)[0] - 5
-
-
-def test_f1_by_hand():
-    answers = torch.tensor([[1, 0], [1, 0], [0, 1], [0, 0]]).bool()
-    scores = torch.tensor([[2.0, -1.0], [-1.0, 2.0], [2.0, 2.0], [-1.0, -1.0]])
-    # class 0: said 2, hits 1, true 2; class 1: said 2, hits 1, true 1
-    overall, by_class = f1(scores, answers, 0.0)
-    assert overall == pytest.approx(100 * 2 * 2 / (4 + 3))
-    assert by_class == pytest.approx(100 * 2 * 0.5 * 0.75 / 1.25)
-    assert f1(scores, answers, 5.0) == (0.0, 0.0)
-
-
-def test_no_threshold_beats_the_best_by_more_than_its_grid(stream):
-    scores = torch.randn(30, 7) + 1.5 * stream.test_answers
-    best = best_f1(scores, stream.test_answers)
-    tried = [f1(scores, stream.test_answers, level) for level in np.linspace(-3, 4, 500)]
-    for i in range(2):
-        assert best[i] >= max(pair[i] for pair in tried) - 1
-
-
-def test_the_masked_loss_of_the_released_code_is_ours_but_for_a_scale_and_a_constant():
-    """Logits and targets of all other classes at 0, mean over all: |C_t|/|C| of ours plus log 2 for each masked one."""
-    logits, labels, own = torch.randn(5, 20, requires_grad=True), (torch.rand(5, 20) < 0.3).float(), slice(4, 8)
-    inside = torch.zeros(20)
+def test_the_loss_is_the_released_one_but_for_a_scale_and_a_constant(stream):
+    """Released: logits and targets of all other classes at 0, mean over all: log 2 for each masked class."""
+    logits, rows, own = torch.randn(5, 7, generator=chance(), requires_grad=True), torch.arange(12, 17), stream.own(1)
+    inside = torch.zeros(7)
     inside[own] = 1
-    code = F.binary_cross_entropy_with_logits(logits * inside, labels * inside)
-    ours = own_loss(logits[:, own], labels[:, own])
-    assert code.item() == pytest.approx((4 * ours.item() + 16 * math.log(2)) / 20, abs=1e-6)
-    theirs, mine = (torch.autograd.grad(loss, logits, retain_graph=True)[0] for loss in (code, ours))
-    assert torch.allclose(theirs, mine * 4 / 20, atol=1e-7)
+    released = F.binary_cross_entropy_with_logits(logits * inside, stream.answers[rows] * inside)
+    ours = stream.loss(logits[:, own], rows, 1)
+    assert released.item() == pytest.approx((3 * ours.item() + 4 * math.log(2)) / 7, abs=1e-6)
+    theirs, mine = (torch.autograd.grad(loss, logits)[0] for loss in (released, ours))
+    torch.testing.assert_close(theirs, mine * 3 / 7)
 
 
-# ---- the frozen stream, selectors and summaries
+# ---- a lane
 
 
-def test_frozen_tokens_are_those_of_the_transformer(vit, stream, frozen):
-    stages, seen = vit.tokens(stream.images), frozen[0]
-    assert torch.allclose(seen.entering, stages[0], atol=1e-6)
-    assert torch.allclose(seen.second, stages[1], atol=1e-5)
-    assert torch.allclose(seen.normed[2], vit.blocks[2].norm1(stages[2]), atol=1e-5)
-    assert torch.allclose(seen.leaving[:, 0], vit.features(stream.images), atol=1e-5)
+def test_a_summary_is_one_wide_softmax_over_the_tokens_of_the_frozen_network(vit, stream, lab):
+    stages, seen = vit.tokens(stream.images), lab.seen
+    torch.testing.assert_close(seen.entering, stages[0])
+    torch.testing.assert_close(seen.second, stages[1], atol=1e-5, rtol=1e-4)
+    for i, block in enumerate(vit.blocks):
+        torch.testing.assert_close(seen.normed[i], block.norm1(stages[i]), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(seen.leaving[:, 0], vit.features(stream.images), atol=1e-5, rtol=1e-4)
     rows = torch.tensor([3, 1])
     assert torch.equal(seen[rows].normed, seen.normed[:, rows])
+    assert torch.equal(seen[rows].second, seen.second[rows])
     assert torch.equal(torch.cat([part.normed for part in seen.parts(10)], 1), seen.normed)
-
-
-def test_a_summary_is_one_wide_softmax_over_all_tokens(frozen):
-    selectors, tokens = torch.randn(3, 5, 16), frozen[0].normed
+    selectors, tokens = torch.randn(3, 5, 16, generator=chance()), lab.seen.normed
     z, weights = summarise(selectors, tokens)
-    assert weights.shape == (3, 36, 5, 17)  # 16 patches and the picture's own class token
+    assert weights.shape == (3, 36, 5, 17)  # 16 patches, and the class token of the image
     scores = torch.stack([selectors[1, 2] @ tokens[1, 7, i] for i in range(17)]) / math.sqrt(16)
     by_hand = sum(w * x for w, x in zip(scores.softmax(0), tokens[1, 7], strict=True))
-    assert torch.allclose(z[1, 7, 2], by_hand, atol=1e-5)
+    torch.testing.assert_close(z[1, 7, 2], by_hand, atol=1e-5, rtol=1e-4)
 
 
-def literal(vit, selectors, images, given):
-    """MULTI-LANE as it is written: all 1+S tokens through attention, summaries dropped, selectors in lockstep."""
-    x, c, s = vit.embed(images), (vit.class_token + vit.positions[0]).expand(len(images), 1, -1), selectors
-    s = s.expand(len(images), -1, -1)
+def literal(vit, images, selectors, prefixes, again=True):
+    """A lane as the released code orders it: 1+S tokens in lockstep with the frozen stream.
+
+    With drop and replace what attention makes of the summaries gives way to the normed selectors. Without, it is added
+    to the selectors, and what comes of that goes on as tokens.
+    """
+    x, n = vit.embed(images), len(images)
+    tokens = torch.cat([vit.class_token.expand(n, 1, -1), selectors.expand(n, -1, -1)], 1)  # without positions
     for i, block in enumerate(vit.blocks):
-        tokens, cn, sn = block.norm1(x).detach(), block.norm1(c), block.norm1(s)
-        z = (sn @ tokens.mT / math.sqrt(16)).softmax(-1) @ tokens
-        o = block.attention(torch.cat([cn, z], 1), given.get(i))
-        carried = torch.cat([c + o[:, :1], s + sn], 1)
-        carried = carried + block.mlp(block.norm2(carried))
-        c, s, x = carried[:, :1], carried[:, 1:], block(x)
-    return vit.norm(c[:, 0])
+        frozen, normed = block.norm1(x), block.norm1(tokens)
+        shown = normed
+        if again or i == 0:
+            z = (normed[:, 1:] @ frozen.mT / math.sqrt(16)).softmax(-1) @ frozen
+            shown = torch.cat([normed[:, :1], z], 1)
+        out = block.attention(shown, prefixes.get(i))
+        if again:
+            out = torch.cat([out[:, :1], normed[:, 1:]], 1)
+        tokens = tokens + out
+        tokens = tokens + block.mlp(block.norm2(tokens))
+        x = block(x)
+    return vit.norm(tokens[:, 0])
 
 
-def test_the_class_token_alone_gives_what_the_literal_lane_gives(vit, stream, frozen):
-    selectors, given = torch.randn(5, 16), prefixes(vit, 36)
-    ours = drop_and_replace(vit, summarise(evolve(vit, selectors), frozen[0].normed)[0], given)
-    assert torch.allclose(ours, literal(vit, selectors, stream.images, given), atol=1e-5)
+def test_lanes_give_what_the_literal_order_of_work_gives_and_full_ones_the_network(vit, stream, lab):
+    for kind, again in ((Lanes, True), (CarriedSummaries, False)):
+        learner = made(kind, lab, Lane(5, 3, 2))
+        for p in learner.parameters():
+            nn.init.normal_(p, generator=chance(p.numel()))
+        for task in (0, 2):
+            given = learner.prefixes(task, 30)
+            prompts = learner.lanes["prompts"][task]
+            assert set(given) == {0, 1}
+            assert torch.equal(given[1][0][4], prompts[1, 0])  # keys, then values
+            assert torch.equal(given[1][1][4], prompts[1, 1])
+            u = literal(vit, stream.test_images, learner.lanes["selectors"][task], given, again)
+            torch.testing.assert_close(learner.travel(lab.tested, task, given), u, atol=1e-4, rtol=1e-3)
+            unit = u / u.norm(dim=-1, keepdim=True)
+            rows = stream.own(task)
+            expected = unit @ learner.head.weight[rows].T + learner.head.bias[rows]
+            torch.testing.assert_close(learner.own_logits(lab.tested, task), expected, atol=1e-4, rtol=1e-3)
+    assert torch.equal(class_token(vit, 2)[1, 0], vit.class_token)
+    reading = evolve(vit, learner.lanes["selectors"][1])
+    z, _ = summarise(reading, lab.tested.normed)
+    assert drop_and_replace(vit, z, {}).shape == (30, 16)
+    learner = made(FullTokens, lab, Lane(8, 3, 2))
+    given = learner.prefixes(1, 30)
+    expected = F.normalize(vit.features(stream.test_images, given), dim=-1)
+    torch.testing.assert_close(learner.features(lab.tested, 1), expected, atol=1e-5, rtol=1e-3)
+    assert learner.trained == 3 * 2 * 2 * 3 * 16 + 7 * 17  # no selectors
+    assert made(Lanes, lab, Lane(8, 3, 2)).trained == learner.trained + 3 * 8 * 16
 
 
-def test_selectors_never_see_the_picture(vit, stream):
-    """In the literal lane as well: they are the same map of their start, whatever the picture."""
-    one, two = (evolve(vit, torch.full((2, 16), 0.3)) for _ in range(2))
-    assert torch.equal(one, two)
-    chosen = torch.randn(4, 16)
-    step = chosen + vit.blocks[0].norm1(chosen)
-    step = step + vit.blocks[0].mlp(vit.blocks[0].norm2(step))
-    assert torch.allclose(evolve(vit, chosen)[1], vit.blocks[1].norm1(step), atol=1e-6)
-
-
-def test_without_drop_and_replace_summaries_are_ordinary_tokens(vit, stream, frozen):
-    given, z = prefixes(vit, 36), torch.randn(36, 4, 16)
-    c = (vit.class_token + vit.positions[0]).expand(36, 1, -1)
-    block = vit.blocks[0]
-    x = torch.cat([c, z], 1) + block.attention(torch.cat([block.norm1(c), z], 1), given[0])
-    x = x + block.mlp(block.norm2(x))
-    x = vit.blocks[2](vit.blocks[1](x, given[1]))
-    assert torch.allclose(carry(vit, z, given), vit.norm(x[:, 0]), atol=1e-5)
-
-
-def test_gradients_reach_selectors_and_prompts_through_the_frozen_weights(vit, stream, frozen):
-    arm = make(Lanes, vit, stream, frozen)
-    trained = arm.start(0)
-    arm.loss(torch.arange(8), 0).backward()
-    assert all(p.grad.abs().sum() > 0 for p in trained)
-    assert all(p.grad is None for p in vit.parameters())
-    assert not frozen[0].normed.requires_grad  # the tokens are cut off
-    slope = arm.selectors[0].grad
+def test_lanes_begin_as_one_vector_of_length_one_and_from_the_lane_before(lab):
+    learner = Lanes(lab)
+    assert set(learner.lanes) == {"selectors", "prompts"}
+    assert learner.lanes["selectors"][0].shape == (8, 16)
+    for kind in learner.lanes.values():
+        assert kind[0].norm().item() == pytest.approx(1, abs=1e-5)
+    learner.start(0)
     with torch.no_grad():
-        arm.selectors[0] += 5e-3 * slope / slope.norm()
-        above = arm.loss(torch.arange(8), 0)
-        arm.selectors[0] -= 1e-2 * slope / slope.norm()
-        assert (above - arm.loss(torch.arange(8), 0)).item() == pytest.approx(1e-2 * slope.norm().item(), rel=0.1)
+        for kind in learner.lanes.values():
+            kind[0] += 1
+    trained = learner.start(1)
+    for i, kind in enumerate(learner.lanes.values()):
+        assert torch.equal(kind[1], kind[0])
+        assert trained[i] is kind[1]
+    pools = [rivals.l2p_pool(replace(lab, seed=seed)).pool for seed in (0, 1)]
+    queries = [Pooled(replace(lab, seed=seed)).queries for seed in (0, 1)]
+    lanes = [Lanes(replace(lab, seed=seed)).lanes["prompts"][0] for seed in (0, 1)]
+    for one, other in (pools, queries, lanes):
+        assert not torch.equal(one, other)
 
 
-# ---- lanes
-
-
-def test_a_lane_begins_as_one_vector_of_length_one_of_each_kind(vit, stream, frozen):
-    arm = make(Lanes, vit, stream, frozen)
-    assert arm.selectors[0].norm().item() == pytest.approx(1, abs=1e-5)
-    assert arm.prompts[0].norm().item() == pytest.approx(1, abs=1e-5)
-    assert arm.prompts[0].shape == (2, 2, 4, 16)
-
-
-def test_a_lane_starts_from_the_one_before(vit, stream, frozen):
-    arm = make(Lanes, vit, stream, frozen)
-    arm.start(0)
-    with torch.no_grad():
-        arm.selectors[0] += 1
-        arm.prompts[0] -= 1
-    arm.start(1)
-    assert torch.equal(arm.selectors[1], arm.selectors[0])
-    assert torch.equal(arm.prompts[1], arm.prompts[0])
-    assert arm.selectors[1] is not arm.selectors[0]
-
-
-@pytest.mark.parametrize("lane", [Lane(), Lane(again=False), Lane(normalise=False), Lane(tokens="carried")])
-def test_nothing_that_was_learnt_changes_by_a_bit(vit, stream, frozen, lane):
-    """By construction: slices without a gradient, and a fresh Adam without decay."""
-    arm = make(Lanes, vit, stream, frozen, lane)
-    logits = learn_stream(arm, stream, Budget(4, 6), 0.1, 0)
-    for task in range(3):
-        own = stream.own(task)
-        assert torch.equal(logits[task:, :, own], logits[task, :, own].expand(3 - task, -1, -1))
-        with torch.no_grad():
-            assert torch.equal(arm.own_logits(frozen[1], task), logits[2, :, own])
-
-
-def test_normalised_features_have_length_one_and_logits_forget_their_scale(vit, stream, frozen):
-    arm, raw = (make(Lanes, vit, stream, frozen, Lane(normalise=on)) for on in (True, False))
-    assert torch.allclose(arm.features(frozen[1], 0).norm(dim=-1), torch.ones(30), atol=1e-5)
-    assert torch.allclose(F.normalize(raw.features(frozen[1], 0), dim=-1), arm.features(frozen[1], 0), atol=1e-5)
-
-
-def test_a_full_token_lane_without_prompts_is_the_frozen_transformer(vit, stream, frozen):
-    arm = make(Lanes, vit, stream, frozen, Lane(prompts=0, tokens="carried", normalise=False))
-    assert torch.allclose(arm.features(frozen[1], 0), frozen[1].leaving[:, 0], atol=1e-5)
-
-
-def test_reading_all_tokens_without_prompts_starts_beside_the_frozen_feature(vit, stream, frozen):
-    """The class token meets itself twice, which is all the difference in the first block."""
-    arm = make(Lanes, vit, stream, frozen, Lane(prompts=0, tokens="all", normalise=False))
-    few = make(Lanes, vit, stream, frozen, Lane(prompts=0, normalise=False))
-    near, far = (F.cosine_similarity(a.features(frozen[1], 0), frozen[1].leaving[:, 0]).mean() for a in (arm, few))
-    assert near > 0.9
-    assert near > far
-
-
-def test_only_the_rows_of_the_task_are_trained(vit, stream, frozen):
-    for kind in (Isolated, Pooled, Lanes):
-        arm = make(kind, vit, stream, frozen)
-        arm.start(1)
-        arm.loss(torch.arange(12, 20), 1).backward()
-        outside = arm.head.weight.grad.clone()
+def test_gradients_reach_what_a_task_trains_and_nothing_else(vit, stream, lab):
+    learners = [made(kind, lab) for kind in (Heads, Pooled, Lanes, FullTokens, CarriedSummaries)]
+    learners.append(made(PickedPrompts, lab, stream, L2P(3, 2, 2, (1,), 16, 0.2, 0)))
+    for learner in learners:
+        trained = learner.start(1)
+        learner.loss(torch.arange(12, 20), 1).backward()
+        assert all(p.grad.abs().sum() > 0 for p in trained)
+        outside = learner.head.weight.grad.clone()
         outside[stream.own(1)] = 0
         assert outside.abs().sum() == 0
-        assert arm.head.weight.grad.abs().sum() > 0
+    tuned = FineTunedAll(lab, stream)
+    assert not torch.equal(tuned.vit.head.weight, FineTunedAll(replace(lab, seed=1), stream).vit.head.weight)
+    tuned.start(2)
+    tuned.loss(torch.arange(24, 30), 2).backward()
+    assert tuned.vit.head.weight.grad[:5].abs().sum() == 0
+    assert tuned.vit.head.weight.grad[5:].abs().sum() > 0
+    assert all(p.grad is None for p in vit.parameters())
+    lane = learners[2].lanes["selectors"][1]
+    slope = lane.grad / lane.grad.norm()
+    with torch.no_grad():
+        lane += 5e-3 * slope
+        above = learners[2].loss(torch.arange(12, 20), 1)
+        lane -= 1e-2 * slope
+        fall = above - learners[2].loss(torch.arange(12, 20), 1)
+    assert fall.item() == pytest.approx(1e-2 * lane.grad.norm().item(), rel=0.1)
 
 
-def test_pooling_is_attention_by_one_query_a_class(vit, stream, frozen):
-    arm, x = make(Pooled, vit, stream, frozen), frozen[0].leaving[:4]
-    weights = (x @ arm.queries[3] / 4.0).softmax(-1)
-    by_hand = (weights[..., None] * x).sum(1) @ arm.head.weight[3] + arm.head.bias[3]
-    assert torch.allclose(arm.own_logits(frozen[0][:4], 1)[:, 1], by_hand, atol=1e-5)
+@pytest.mark.parametrize("kind", [Heads, Pooled, Lanes, FullTokens, CarriedSummaries])
+def test_nothing_that_was_learnt_changes_by_a_bit(stream, lab, kind):
+    learner = made(kind, lab)
+    logits = learn_stream(learner, stream, Budget(3, 6), 0.1, 0)
+    for task in range(3):
+        own = stream.own(task)
+        assert (logits[:task, :, own] == 0).all()
+        assert torch.equal(logits[task:, :, own], logits[task, :, own].expand(3 - task, -1, -1))
+        with torch.no_grad():
+            assert torch.equal(learner.own_logits(lab.tested, task), logits[2, :, own])
 
 
-# ---- merging
+# ---- rivals
 
 
-def test_merging_keeps_the_class_token_and_the_mean_of_the_patches(vit, frozen):
-    normed = frozen[0].normed
-    for keep in (9, 4):
-        merged = merge(vit, normed, keep)
-        assert merged.shape == (3, 36, keep, 16)
-        assert torch.allclose(merged[:, :, 0], normed[:, :, 0], atol=1e-6)
-    alone = merge(vit, normed, 2)[:, :, 1]
-    assert torch.allclose(alone, normed[:, :, 1:].mean(2), atol=1e-5)
-
-
-def test_what_is_merged_first_is_most_alike(vit, frozen):
-    tokens = frozen[0].normed[:, :3, :5].clone()
-    tokens[:, :, 2] = tokens[:, :, 3]  # of the four patches, the second and the third are one
-    merged = merge(vit, tokens, 4)
-    there = (merged[:, :, :, None] - tokens[:, :, None]).abs().amax(-1) < 1e-5
-    assert there.any(2).all()  # every token is still among them
-
-
-# ---- picking one lane
-
-
-def test_the_best_keys_minimise_the_loss_of_keys(frozen, stream):
-    queries = frozen[0].leaving[:, 0]
-    keys = best_keys(queries, stream.owner, 3).requires_grad_()
+def test_one_picked_lane_is_read_by_all_rows(stream, lab):
+    queries = lab.seen.leaving[:, 0]
+    keys = rivals.best_keys(queries, stream.owner, 3).requires_grad_()
 
     def loss(k):
         return sum((1 - F.cosine_similarity(queries[stream.owner == t], k[t], dim=-1)).mean() for t in range(3))
 
     (slope,) = torch.autograd.grad(loss(keys), keys)
-    assert slope.abs().max() < 1e-5
-    assert all(loss(keys) < loss(keys + 0.1 * torch.randn_like(keys)) for _ in range(20))
+    assert slope.abs().max() < 1e-5  # the minimiser
+    assert all(loss(keys) < loss(keys + 0.1 * torch.randn(3, 16, generator=chance(i))) for i in range(9))
+    chosen = rivals.nearest_lanes(lab, stream.owner)
+    alike = F.cosine_similarity(lab.tested.leaving[:, :1], keys[None], dim=-1)
+    for phase in range(3):
+        assert torch.equal(chosen[phase], alike[:, : phase + 1].argmax(1))
+    learner = made(Lanes, lab)
+    for kind in learner.lanes.values():
+        for task in range(3):
+            nn.init.normal_(kind[task], generator=chance(task))
+    found = rivals.picked(learner, chosen)
+    for image in (0, 4, 9):
+        lane = int(chosen[2, image])
+        end = learner.features(lab.tested, lane)[image]
+        torch.testing.assert_close(found[2, image], learner.head(end), atol=1e-5, rtol=1e-4)
 
 
-def test_the_lane_of_the_asked_task_gives_its_own_logits(vit, stream, frozen):
-    arm = make(Lanes, vit, stream, frozen)
-    for task in range(3):
-        arm.end(task)
-    chosen = torch.arange(3)[:, None].expand(3, 30)  # phase n: lane n for all
-    every, own = selected(arm, chosen), selected(arm, chosen, own_rows=True)
-    for task in range(3):
-        rows = stream.own(task)
-        assert torch.allclose(every[task, :, rows], arm.logits()[:, rows], atol=1e-5)
-        assert torch.allclose(own[task, :, rows], every[task, :, rows])
-        assert (own[task] == -30).sum() == 30 * (7 - SIZES[task])
-    assert (every > -30).all()
+def test_pooling_and_picked_prompts_read_the_frozen_tokens(vit, stream, lab):
+    learner, tokens = made(Pooled, lab), lab.seen.leaving[:4]
+    weights = (tokens @ learner.queries[3] / 4.0).softmax(-1)
+    by_hand = (weights[..., None] * tokens).sum(1) @ learner.head.weight[3] + learner.head.bias[3]
+    torch.testing.assert_close(learner.own_logits(lab.seen[:4], 1)[:, 1], by_hand, atol=1e-5, rtol=1e-4)
+    prompt = L2P(3, 4, 2, (1,), 16, 0.5, 0)
+    picking = PickedPrompts(lab, stream, prompt)
+    given, _ = prompt(lab.tested.leaving[:, 0])
+    expected = vit.features(stream.test_images, given)
+    torch.testing.assert_close(picking.test_features(), expected, atol=1e-5, rtol=1e-3)
 
 
-def test_told_pictures_get_the_lane_of_a_task_that_is_there(vit, stream, frozen, monkeypatch):
-    arm, outcome, seen = make(Lanes, vit, stream, frozen), Outcome(), []
-    monkeypatch.setattr(paper, "selected", lambda lanes, chosen, **more: seen.append(chosen) or selected(lanes, chosen))
-    paper.query_key(outcome, arm, stream, 0)
-    keyed, _, told = seen
-    assert stream.tasks_in(stream.test_answers).gather(1, told[-1:].T).all()
-    assert (keyed.amax(1) <= torch.arange(3)).all()  # no key of a task to come
-    right = next(row["value"] for row in outcome.scores if row["metric"] == paper.RIGHT)
-    assert right == pytest.approx(
-        100 * stream.tasks_in(stream.test_answers).gather(1, keyed[-1:].T).float().mean().item(), abs=1e-3
-    )
-
-
-# ---- baselines
-
-
-def test_prompts_from_the_second_block_on_need_its_tokens_alone(vit, stream, frozen):
-    encoded = Encoded(frozen[0].second, frozen[0].leaving[:, 0], frozen[1].second, frozen[1].leaving[:, 0], first=1)
-    prompt = OnePrompt({1: 4, 2: 4}, 16, 0.5, 0)
-    arm = PromptedML(vit, prompt, stream, encoded)
-    given, _ = prompt(encoded.test_query)
-    assert torch.allclose(arm.test_features(), vit.features(stream.test_images, given), atol=1e-5)
-
-
-def test_masked_losses_train_own_rows_alone(vit, stream, frozen):
-    encoded = Encoded(frozen[0].second, frozen[0].leaving[:, 0], frozen[1].second, frozen[1].leaving[:, 0], first=1)
-    prompted = PromptedML(vit, DualPrompt(3, 4, 4, (1,), (2,), 16, 0.2, 0), stream, encoded)
-    for arm, head in ((prompted, prompted.head), (tuned := FineTunedML(vit, stream, 0), tuned.vit.head)):
-        arm.start(2)
-        arm.loss(torch.arange(24, 30), 2).backward()
-        assert head.weight.grad[: stream.own(2).start].abs().sum() == 0
-        assert head.weight.grad[stream.own(2)].abs().sum() > 0
-
-
-# ---- scores, cost, fairness
-
-
-def test_scores_by_the_number_of_tasks_present(stream):
-    logits = torch.randn(3, 30, 7)
-    outcome = Outcome()
-    judge(outcome, "some", logits, stream)
-    scores = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
-    tasks = stream.tasks_in(stream.test_answers).sum(1)
-    for k in STRATA:
-        expected = mean_average_precision(logits[-1][tasks == k], stream.test_answers[tasks == k])
-        assert scores[present("some", k), STRATUM] == pytest.approx(expected)
-    first = stream.test_answers[:, :2].any(1)  # after task 1, only pictures with a class of it
-    by_phase = next(row for row in outcome.curves if row["name"] == MAP)
-    assert by_phase["y"][0] == pytest.approx(
-        mean_average_precision(logits[0][first, :2], stream.test_answers[first, :2])
-    )
-    assert scores["some", LAST] == pytest.approx(mean_average_precision(logits[-1], stream.test_answers))
-
-
-def test_what_cannot_change_is_not_forgotten(stream):
-    outcome, still = Outcome(), torch.randn(1, 30, 7).expand(3, -1, -1)
-    judge(outcome, "still", still, stream)
-    assert [row["value"] for row in outcome.scores if row["metric"] == FORGETTING] == [0.0]
-
-
-def test_operations_are_counted():
-    layer = nn.Linear(30, 20).requires_grad_(False)
-    assert megaflops(layer, torch.rand(8, 30)) == pytest.approx(2 * 30 * 20 / 1e6)
-
-
-def test_a_lane_costs_a_small_part_of_a_pass_and_a_full_lane_costs_a_pass():
+def test_a_lane_costs_a_small_part_of_a_pass_and_answers_as_the_arm_does(monkeypatch):
     with seeded(0):
-        vit = ViT(patch=4).requires_grad_(False)
-    images = torch.rand(16, 3, 32, 32)
-    few, many = ({n: megaflops(w, images) for n, w in predictors(vit, (2,) * t).items()} for t in (2, 6))
-    alone = megaflops(vit.features, images)
-    each = {name: (many[name] - few[name]) / 4 for name in few}
+        vit = ViT(patch=4, depth=3).requires_grad_(False)
+        head = nn.Linear(64, 6)
+    images = torch.rand(4, 3, 32, 32, generator=chance())
+    alone = costs.megaflops(vit.features, images)
+    found = [{n: costs.megaflops(a, images) for n, a in costs.answers(vit, (2,) * t).items()} for t in (1, 3)]
+    each = {name: (found[1][name] - found[0][name]) / 2 for name in found[0]}
     assert each[OURS] < 0.1 * alone
-    assert each[paper.CARRIED] > 0.75 * alone
-    assert each[paper.DUAL_] == pytest.approx(0, abs=0.01 * alone)
-    assert alone < few[paper.DUAL_] < 2 * alone
-
-
-def test_predictors_compute_what_the_arms_do(monkeypatch):
-    with seeded(0):
-        vit, head = ViT(patch=4, depth=3).requires_grad_(False), nn.Linear(64, 7)
-    monkeypatch.setattr(multilabel, "new_head", lambda vit, classes: copy.deepcopy(head))  # zeros would show nothing
-    images = torch.rand(4, 3, 32, 32)
-    work, seen = predictors(vit, SIZES), freeze(vit, images)
+    assert each[FULL_TOKENS] > 0.75 * alone
+    assert each[L2PP] == pytest.approx(0, abs=0.01 * alone)
+    assert alone < found[0][L2PP] < 2 * alone
+    assert found[0][HEADS] == pytest.approx(alone, rel=0.01)
+    assert costs.megaflops(nn.Linear(30, 20), torch.rand(8, 30)) == pytest.approx(2 * 30 * 20 / 1e6)
+    monkeypatch.setattr("stages.papers.continual.multi_lane.frozen.new_head", lambda vit, classes: head)
+    seen = freeze(vit, images)
+    lab = Lab(vit, (2, 2, 2), seen, seen, None, 0)
     with torch.no_grad():
-        for name in (OURS, paper.CARRIED):
-            arm = Lanes(vit, SIZES, seen, seen, None, 0, paper.LANES[name])
-            by_lane = torch.cat([arm.own_logits(seen, t) for t in range(3)], 1)
-            assert torch.allclose(work[name](images), by_lane, atol=1e-4)
-            assert by_lane.std() > 0.1
+        for name, kind in ((OURS, Lanes), (FULL_TOKENS, FullTokens), (HEADS, Heads)):
+            expected = torch.cat([kind(lab).own_logits(seen, task) for task in range(3)], 1)
+            torch.testing.assert_close(costs.answers(vit, (2, 2, 2))[name](images), expected, atol=1e-4, rtol=1e-3)
 
 
-TINY = replace(
-    PAPER.profiles["full"], sizes=(2, 2, 2), train=8, test=60, budget=Budget(1, 4),
-    cil_budget=Budget(1, 4), cil_tasks=2, cil_ways=2, cil_train=8, others={"two sizes": ((3, 1), ("flat",))},
-)  # fmt: skip
+# ---- scores
+
+
+def precision(scores, answers):
+    """mAP by another way: class by class, those that nothing shows left out."""
+    shown = [c for c in range(answers.shape[1]) if answers[:, c].any()]
+    return 100 * np.mean([average_precision_score(answers[:, c], scores[:, c]) for c in shown])
+
+
+def test_answers_are_scored_as_worked_out_by_hand(stream):
+    answers = torch.tensor([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]]).bool()
+    scores = torch.tensor([[2.0, -1.0, 0], [-1.0, 2.0, 0], [1.0, 1.5, 0], [0.5, -2.0, 0]])
+    # class 0: hits at ranks 1 and 4, (1 + 2/4) / 2; class 1: its one hit at rank 2; class 2 is nowhere
+    assert mean_average_precision(scores, answers) == pytest.approx(100 * (0.75 + 0.5) / 2)
+    # at 0.8, a logit of 1.386: class 0 said once and right, one missed; class 1 said twice, right once
+    assert f1(scores, answers) == pytest.approx((100 * 4 / 6, 100 * (2 / 3 + 2 / 3 + 0) / 3))
+    assert f1(scores, answers, 5.0) == (0.0, 0.0)
+    assert mean_auc(scores, answers) == pytest.approx(
+        100 * np.mean([roc_auc_score(answers[:, c], scores[:, c]) for c in (0, 1)])
+    )
+    with pytest.raises(ValueError, match="no image shows any class"):
+        mean_average_precision(scores, torch.zeros_like(answers))
+
+    logits, answers, outcome = torch.randn(3, 30, 7, generator=chance()), stream.test_answers, Outcome()
+    score(outcome, "some", logits, stream)
+    found = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
+    curves = {row["name"]: row["y"] for row in outcome.curves}
+    tasks = torch.stack([answers[:, :2].any(1), answers[:, 2:5].any(1), answers[:, 5:].any(1)], 1).sum(1)
+    for count in (1, 2, 3):
+        some = tasks == count
+        assert found[present("some", count), STRATUM] == pytest.approx(precision(logits[2][some], answers[some]))
+        assert curves[STRATUM][count - 1] == found[present("some", count), STRATUM]
+        assert curves[AREA][count - 1] == pytest.approx(mean_auc(logits[2][some], answers[some]))
+    each = []
+    for phase, end in enumerate((2, 5, 7)):  # only images with a class seen by then, and only these classes
+        some = answers[:, :end].any(1)
+        each.append(precision(logits[phase][some, :end], answers[some, :end]))
+    assert curves[MAP] == pytest.approx(each)
+    assert found["some", AVERAGE_MAP] == pytest.approx(np.mean(each))
+    assert found["some", LAST] == pytest.approx(precision(logits[2], answers))
+    assert (found["some", OF1], found["some", CF1]) == pytest.approx(f1(logits[2], answers, math.log(4)))
+    assert present("some", 3) == "some, 3+ present"
+
+
+# ---- the wiring of the experiment
+
+TUNED = {OURS: 0.3, FULL_TOKENS: 0.3, NO_REPLACE: 0.1, L2PP: 0.03, HEADS: 0.1, POOLING: 0.1, JOINT: 1e-3}
+KINDS = {
+    OURS: Lanes,
+    FULL_TOKENS: FullTokens,
+    NO_REPLACE: CarriedSummaries,
+    L2PP: PickedPrompts,
+    HEADS: Heads,
+    POOLING: Pooled,
+    JOINT: FineTunedAll,
+}
+
+
+def record(settings, seed):
+    """Run the experiment with every learner replaced by a recorder that returns planted logits."""
+    calls = []
+
+    def planted(phases, tests, classes):
+        return torch.randn(phases, tests, classes, generator=chance(1000 * seed + len(calls)))
+
+    def learning(learner, stream, budget, rate, seed):
+        tests = len(stream.test_images)
+        call = SimpleNamespace(learner=learner, stream=stream, budget=budget, rate=rate, seed=seed)
+        call.logits = planted(len(stream), tests, stream.classes)
+        calls.append(call)
+        return call.logits
+
+    def picking(learner, chosen):
+        call = SimpleNamespace(picked=learner, chosen=chosen, logits=planted(*chosen.shape, sum(TINY.sizes)))
+        calls.append(call)
+        return call.logits
+
+    def common_learning(method, world, budget, seed, **more):
+        call = SimpleNamespace(method=method, world=world, budget=budget, seed=seed, more=more)
+        call.logits = planted(len(world.stream), len(world.stream.test_images), world.stream.classes)
+        calls.append(call)
+        return common.Result(call.logits)
+
+    rates = {name: replace(arm, rate=0.01 * (i + 1)) for i, (name, arm) in enumerate(ARMS.items())}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "ARMS", rates)
+        patch.setattr(experiment, "learn_stream", learning)
+        patch.setattr(experiment.rivals, "picked", picking)
+        patch.setattr(experiment.common, "learn", common_learning)
+        outcome = PAPER.run(settings, seed)
+    scores = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
+    return SimpleNamespace(calls=calls, scores=scores, outcome=outcome, rates=rates)
 
 
 @pytest.fixture(scope="module")
-def tiny():
-    """One update of every arm of the full profile, with the settings of `learn_stream` written down."""
-    seen, original = [], paper.learn_stream
-    with pytest.MonkeyPatch.context() as patch:
-        spy = lambda arm, stream, budget, lr, seed: (  # noqa: E731
-            seen.append((len(stream), budget)) or original(arm, stream, budget, lr, seed)
-        )
-        patch.setattr(paper, "learn_stream", spy)
-        outcomes = {seed: PAPER.run(TINY, seed) for seed in (0, 1)}
-    return outcomes, seen
+def wired():
+    return record(TINY, 3)
 
 
-def test_all_claims_are_measured_by_the_full_profile(tiny):
-    scores = tidy_scores(tiny[0])
-    assert [f.key for f in judge_claims(COMPARISONS, scores)] == [c.key for c in COMPARISONS]
+def test_each_arm_learns_its_own_stream_at_its_own_rate(wired):
+    assert {name: arm.rate for name, arm in ARMS.items()} == TUNED
+    lanes, picked, *others = wired.calls[: len(ARMS) + 1]
+    assert picked.picked is lanes.learner
+    calls = dict(zip(ARMS, [lanes, *others], strict=True))
+    sequence = lanes.stream
+    vit = zoo.load("vit_p4")
+    for i, (name, call) in enumerate(calls.items()):
+        assert type(call.learner) is KINDS[name]
+        assert (call.rate, call.seed) == (pytest.approx(0.01 * (i + 1)), 3)
+        joint = name == JOINT
+        assert call.budget == Budget(9 if joint else 3, 4)
+        assert call.stream.sizes == ((5,) if joint else (2, 1, 2))
+        assert torch.equal(call.stream.images, sequence.images)
+        assert wired.scores[name, TRAINED] == call.learner.trained
+        assert wired.scores[name, LAST] == pytest.approx(precision(call.logits[-1], sequence.test_answers))
+        assert ((name, AVERAGE_MAP) in wired.scores) == (not joint)
+        own = call.learner.stream if joint else call.learner.frozen[1] if name == L2PP else call.stream
+        assert own is call.stream
+        if name not in (JOINT, L2PP):
+            lab = call.learner.lab
+            assert (lab.seed, lab.loss, lab.sizes) == (3, sequence.loss, (2, 1, 2))
+            assert torch.equal(lab.vit.positions, vit.positions)
+            torch.testing.assert_close(lab.seen.leaving[:, 0], vit.features(sequence.images), atol=1e-4, rtol=1e-3)
+            tests = vit.features(sequence.test_images)
+            torch.testing.assert_close(lab.tested.leaving[:, 0], tests, atol=1e-4, rtol=1e-3)
+    encoded = calls[L2PP].learner.frozen[2]
+    assert encoded.tokens is lanes.learner.lab.seen.second
+    assert encoded.test_tokens is lanes.learner.lab.tested.second
+    assert encoded.first == 1
+    assert calls[L2PP].learner.prompt.pool.shape == (1, 20, 8, 64)
+    assert torch.equal(calls[L2PP].learner.prompt.pool, rivals.l2p_pool(lanes.learner.lab).pool)
+    assert lanes.learner.lanes["selectors"][0].shape == (8, 64)
+    assert lanes.learner.lanes["prompts"][0].shape == (2, 2, 4, 64)
+    other = record(replace(TINY, only=(OURS, HEADS), signs=None), 4)
+    assert [type(call.learner) for call in other.calls if hasattr(call, "learner")] == [Lanes, Heads]
+    assert not torch.equal(other.calls[0].stream.images, wired.calls[0].stream.images)
+    assert other.calls[0].seed == other.calls[0].learner.lab.seed == 4
+    assert (HEADS, SHARE) not in other.scores
+    quick = PAPER.settings("quick")
+    assert {OURS, L2PP} <= set(quick.only)
 
 
-def test_all_arms_take_as_many_updates(tiny):
-    updates = Counter(tasks * budget.steps for tasks, budget in tiny[1][: len(TINY.rates)])
-    assert updates == {3: len(TINY.rates)}
-    assert {budget.batch for _, budget in tiny[1]} == {4}
+def test_picked_lanes_and_gates_are_scored_by_hand(wired):
+    lanes, picked = wired.calls[:2]
+    lab, sequence = lanes.learner.lab, lanes.stream
+    assert torch.equal(picked.chosen, rivals.nearest_lanes(lab, sequence.owner))
+    assert wired.scores[QUERY_KEY, LAST] == pytest.approx(precision(picked.logits[-1], sequence.test_answers))
+    owner = torch.tensor([0, 0, 1, 2, 2])
+    right = [
+        bool((answers & (owner == lane)).any())
+        for answers, lane in zip(sequence.test_answers, picked.chosen[-1], strict=True)
+    ]
+    assert wired.scores[QUERY_KEY, RIGHT] == pytest.approx(100 * np.mean(right))
+    assert wired.scores[HEADS, SHARE] == pytest.approx(100 * wired.scores[HEADS, LAST] / wired.scores[JOINT, LAST])
+    assert wired.scores[BASE, MAP] == min(zoo.card("vit_p4")["metrics"].values())
+    table = tidy_scores({3: wired.outcome})
+    claims = {claim.key: claim for claim in (*PAPER.claims, *PAPER.also)}
+    value = {key: effects(claims[key], table)[3] for key in claims}
+    s = wired.scores
+    lead = [s[present(OURS, k), STRATUM] - s[present(QUERY_KEY, k), STRATUM] for k in (1, 3)]
+    by_hand = {
+        "C2": lead[1] - lead[0],
+        "C2b": lead[0],
+        "C3": s[OURS, LAST] - s[FULL_TOKENS, LAST],
+        "C4": s[OURS, LAST] - s[NO_REPLACE, LAST],
+        "C5": s[OURS, LAST] - s[POOLING, LAST],
+        "C5b": s[OURS, LAST] - s[HEADS, LAST],
+        "C6": s[OURS, AVERAGE] - s[CODA, AVERAGE],
+        "C1b": s[OURS, CF1] - s[L2PP, CF1],
+        "C1c": s[OURS, LAST] - s[QUERY_KEY, LAST],
+    }
+    assert {key: value[key] for key in by_hand} == pytest.approx(by_hand)
+    assert PAPER.claims[0].metrics == (in_setting(MAP, "last"), in_setting(MAP, "average"))
+    gates = [gate["value"] for gate in measure_gates(PAPER.gates, table)]
+    expected = [s[BASE, MAP], s[JOINT, LAST] - s[OURS, LAST], s[HEADS, SHARE], s[QUERY_KEY, RIGHT]]
+    assert gates == pytest.approx([*expected, s[HEADS, AVERAGE] - s[MEAN, AVERAGE]])
 
 
-def test_a_run_is_a_pure_function_of_its_seed(tiny):
-    small = replace(TINY, rates={OURS: 0.1, paper.HEADS: 0.1}, others={}, cil={})
-    one, two = (PAPER.run(small, 0) for _ in range(2))
-    assert one.scores == two.scores
-    assert one.curves == two.curves
-    assert PAPER.run(small, 1).scores != one.scores
+def test_with_one_label_all_arms_share_the_chapters_stream(wired):
+    calls = wired.calls[len(ARMS) + 1 :]
+    *rest, ours = calls
+    names = {"CODA-Prompt": CODA, "head only": HEADS, "nearest mean": MEAN}
+    assert [names[call.method] for call in rest] == [CODA, HEADS, MEAN]
+    world = rest[0].world
+    stream = world.stream
+    assert (len(stream), stream.ways, len(stream.images), len(stream.test_images)) == (2, 3, 30, 24)
+    assert torch.equal(stream.images, common.open_world(3, 2, 3, 5, 4).stream.images)
+    for call in rest:
+        assert call.world is world
+        assert (call.budget, call.seed, call.more) == (Budget(5, 6), 3, {})
+    assert (ours.stream, ours.budget, ours.seed) == (stream, Budget(5, 6), 3)
+    assert ours.rate == experiment.SIGNS_RATE
+    lab, lanes = ours.learner.lab, ours.learner.lanes
+    assert type(ours.learner) is Lanes
+    assert (lab.vit, lab.sizes, lab.seed) == (world.vit, (3, 3), 3)
+    torch.testing.assert_close(lab.seen.leaving[:, 0], world.encoded.query, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(lab.tested.leaving[:, 0], world.encoded.test_query, atol=1e-4, rtol=1e-3)
+    assert lanes["selectors"][0].shape == (4, 64)
+    assert lanes["prompts"][0].shape == (4, 2, 4, 64)
+    rows = stream.rows(1)[:4]
+    logits = torch.randn(4, 3, generator=chance())
+    expected = -logits.log_softmax(-1)[torch.arange(4), stream.labels[rows] - 3].mean()
+    assert lab.loss(logits, rows, 1).item() == pytest.approx(expected.item(), abs=1e-5)
+    for name, call in zip((CODA, HEADS, MEAN, OURS), calls, strict=True):
+        matrix = accuracy_matrix(call.logits, stream.test_labels, 3)
+        assert wired.scores[name, AVERAGE] == pytest.approx(final_average(matrix).item())
 
 
-def test_every_claim_of_the_dossier_is_there():
-    assert {claim.key[:2] for claim in COMPARISONS} == {"C1", "C2", "C3", "C4", "C5", "C6"}
-    first = [claim.worse for claim in COMPARISONS if claim.key.startswith("C1")]
-    assert first == [paper.L2P_, paper.DUAL_, paper.QUERY_KEY, paper.HEADS, paper.POOLING]
-    assert {count(s) for s in (1, 2, 4, 8, 16)} <= set(PAPER.profiles["full"].rates)
-    assert {paper.SHARED, paper.FINE, paper.JOINT, paper.MERGED} <= set(PAPER.profiles["full"].rates)
-    assert PAPER.claims[0].metrics == (LAST, in_setting(MAP, "average"))
+# ---- the probe
 
 
-def test_tuning_tries_three_rates_for_every_arm_and_the_best_is_taken():
-    names = (OURS, paper.DUAL_, paper.HEADS)
-    tried = paper.tune(replace(TINY, rates=dict.fromkeys(names)), 1000)
-    assert {name: len(rates) for name, rates in tried.items()} == dict.fromkeys(names, 3)
-    for name, rate in PAPER.profiles["full"].rates.items():
-        assert rate in paper.GRIDS.get(name, paper.GRID)
-
-
-def test_with_one_label_its_rate_and_depth_are_tuned_on_two_tasks(monkeypatch):
-    seen, original = [], paper.shapes_r
-    monkeypatch.setattr(paper, "shapes_r", lambda tasks, *a, **b: seen.append(tasks) or original(tasks, *a, **b))
-    tried = paper.tune_single(replace(TINY, cil_tasks=5), 1000)
-    assert len(tried) == len(seen) == 6  # as many as the other methods got
-    assert set(seen) == {2}
-    assert (PAPER.profiles["full"].cil[OURS], paper.CIL_LANE.prompted) in tried
+def test_the_probe_measures_every_claim_and_gate():
+    outcome = PAPER.run(PAPER.settings("probe"), 0)
+    scores = tidy_scores({0: outcome})
+    claims = [*PAPER.claims, *PAPER.also]
+    assert [claim.key for claim in measured(claims, scores)] == [claim.key for claim in claims]
+    assert len(measure_gates(PAPER.gates, scores)) == len(PAPER.gates)

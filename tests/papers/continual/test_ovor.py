@@ -1,408 +1,478 @@
-"""Virtual outliers, the regulariser, the two stages and what stays still in each, and the controls."""
+"""The regulariser, virtual outliers, the two stages and what stays still in each; how the experiment is wired."""
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from stages.evidence import judge, tidy_scores
+from stages.evidence import Outcome, judge, tidy_scores
+from stages.evidence.gates import measure_gates
 from stages.models import ViT
-from stages.papers.continual import ovor as paper
-from stages.papers.continual.common.loop import Budget, batches, encode, learn_stream, nearest_mean
+from stages.papers.continual.common import arms
+from stages.papers.continual.common.arms import CODA, DUAL, HEAD, MEAN, ONE, Result, learn, make_learner, make_prompt
+from stages.papers.continual.common.loop import Budget, batches
 from stages.papers.continual.common.metrics import accuracy_matrix
-from stages.papers.continual.common.outliers import (
-    KEEP,
-    NEIGHBOUR,
-    OFFSETS,
-    POINTS,
-    apart,
-    energy,
-    hinge,
-    kth_distance,
-    regulariser,
-    virtual_outliers,
-)
-from stages.papers.continual.common.streams import shapes_r
-from stages.papers.continual.ovor import (
-    AVERAGE,
-    CODA,
-    COSINE,
-    DUAL,
-    EXTRA,
-    HEAD,
-    NAMED,
-    NONE,
-    ONE,
-    ORACLE,
-    ORIGIN,
-    OVOR,
-    PAPER,
-    VOR,
-    CosineHead,
-    World,
-    align_weights,
-    falling,
-    first_stage,
-    learn_prompts,
-    level,
-    make,
-    nearest_prompted_mean,
-    plus,
-    prolong,
-    regularise,
-)
+from stages.papers.continual.common.prompts import OnePrompt
+from stages.papers.continual.common.scores import AVERAGE, CROSS, NAMED, WITHIN
+from stages.papers.continual.ovor import PAPER, experiment, method, scores
+from stages.papers.continual.ovor.experiment import BASE, EXTRA, JOINT, LEVEL, NONE, OVOR, PASSES, TRAINED
+from stages.papers.continual.ovor.first_stage import Learnt, Rows, falling, first_stage
+from stages.papers.continual.ovor.method import Stage
+from stages.papers.continual.ovor.scores import APART, FIRST, PHOTO, SHARE
+from stages.worlds import signs
 
-COMPARISONS = [*PAPER.claims, *PAPER.also]
-
-PLAIN = VOR("none", weight=0.0)
-METHODS = (*PAPER.profiles["full"].plain, *PAPER.profiles["full"].staged)
-TINY = replace(
-    PAPER.profiles["full"],
-    tasks=4,
-    ways=2,
-    train=10,
-    test=5,
-    budget=Budget(5, 4),
-    share=0.4,
-    rates=dict.fromkeys(METHODS, 0.01),
-    longer=3,
-)
+TINY = experiment.Settings(tasks=4, ways=2, train=10, test=5, budget=Budget(5, 4), share=0.4, photos=2)
+PLAIN = Stage(0.0, 0.0, 6.0, 0.5)
+STAGES = [Stage(1.0, 1.0, 6.0, 0.5), PLAIN, Stage(3.0, 0.0, 4.0, 0.5), Stage(0.0, 2.0, 2.0, 1.0)]
+SEED = 5
 
 
 @pytest.fixture(scope="module")
-def world():
+def vit():
+    """Random parameters: what is tested here holds for any."""
     torch.manual_seed(0)
-    vit = ViT().requires_grad_(False)
-    stream = shapes_r(TINY.tasks, TINY.ways, 5, train=TINY.train, test=TINY.test)
-    return World(vit, stream, encode(vit, stream, paper.BLOCKS[0]))
+    return ViT(classes=signs.COUNT, stem="convolution").eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def world(vit):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arms.zoo, "load", lambda name: vit)
+        return experiment.make_world(TINY, SEED)
 
 
 @pytest.fixture(scope="module")
 def learnt(world):
-    return first_stage(ONE, world, TINY, 5)
+    return staged(world, ONE, 3)
+
+
+def staged(world, name, first):
+    learner = make_learner(name, world, make_prompt(name, 4, SEED))
+    return first_stage(learner, world.stream, TINY.budget, first, 0.01, SEED)
+
+
+def heads_of(learnt, *stages, seed=SEED):
+    return method.regularise(learnt, stages, TINY.budget, 0.01, seed)
 
 
 def features(n=120, width=16, seed=0):
     return torch.randn(n, width, generator=torch.Generator().manual_seed(seed)) + 1
 
 
-def drawn(where, z=None, noise=0.3, keep=40):
-    z = features() if z is None else z
-    return virtual_outliers(z, keep, where, noise, torch.Generator().manual_seed(3))
+def made_of(z, noise=0.3, keep=40, seed=3):
+    return method.virtual_outliers(z, keep, noise, torch.Generator().manual_seed(seed))
 
 
-def heads_of(learnt, *arms, **changes):
-    given = {"budget": TINY.budget, "lr": 0.01, "seed": 5} | changes
-    return regularise(learnt, arms, **given)
+# ---- the regulariser, the outliers
 
 
-# ---- the regulariser
-
-
-def test_energy_of_logits_that_are_all_zero_is_the_outlier_threshold():
-    assert energy(torch.zeros(3, 4)).tolist() == pytest.approx([-math.log(4)] * 3)
+def test_both_terms_pull_by_the_softmax_each_its_own_way_and_rest_within_their_thresholds():
+    """d/dz_k of the mean Huber of ±(E - t) is ∓ softmax_k / n where the excess is beyond δ = 1."""
+    assert method.energy(torch.zeros(3, 4)).tolist() == pytest.approx([-math.log(4)] * 3)
     logits = torch.randn(3, 4)
-    assert torch.allclose(energy(logits + 2), energy(logits) - 2)
-
-
-def test_hinge_is_the_huber_loss_of_the_excess():
-    assert hinge(torch.tensor([[-3.0, 0.5], [1.0, 4.0]])).tolist() == pytest.approx([0.125 / 2, (0.5 + 3.5) / 2])
-
-
-def test_both_terms_pull_the_right_way_and_rest_within_their_thresholds():
-    own, far = torch.randn(6, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
-    identity, outlier = regulariser(own, far, torch.tensor(-9.0), -8.0)
-    to_own, to_far = torch.autograd.grad(identity + outlier, [own, far])
-    assert (to_own < 0).all()  # a step of descent lifts all of the task's logits on its own features
-    assert (to_far == 0).all()  # E is above -8 already
-    identity, outlier = regulariser(own + 20, far + 20, torch.tensor(-9.0), -8.0)
-    assert identity == 0
-    assert (torch.autograd.grad(outlier, far)[0] > 0).all()
-
-
-def test_the_identity_terms_gradient_is_the_softmax():
-    """d/dz_k of the mean Huber of E - t_id: -softmax_k / n where the excess is beyond δ = 1."""
+    torch.testing.assert_close(method.energy(logits), -logits.exp().sum(1).log())
+    excess = torch.tensor([[-3.0, 0.5], [1.0, 4.0]])
+    assert method.hinge(excess).tolist() == pytest.approx([0.125 / 2, (0.5 + 3.5) / 2])
     own = torch.randn(6, 4, requires_grad=True)
-    identity, _ = regulariser(own, own.detach(), torch.tensor(-20.0), -100.0)
-    (gradient,) = torch.autograd.grad(identity, own)
-    assert torch.allclose(gradient, -own.softmax(-1) / 6, atol=1e-6)
-
-
-def test_near_the_origin_the_outlier_term_is_idle_from_the_start():
-    """Logits there are the biases alone; the threshold is the energy of zero logits."""
-    w, b = torch.randn(4, 16), torch.zeros(4)
-    _, outlier = regulariser(torch.randn(2, 4), F.linear(torch.zeros(3, 16), w, b), torch.tensor(-9.0), -math.log(4))
-    assert outlier == pytest.approx(0, abs=1e-6)
-
-
-# ---- virtual outliers
+    far = torch.randn(5, 4, requires_grad=True)
+    t_id, t_ood = torch.tensor([-20.0]), 9.0
+    terms = method.regulariser(own, far, t_id, t_ood)
+    expected = -own.logsumexp(1) + 20 - 0.5, 9 + far.logsumexp(1) - 0.5
+    assert terms.identity.item() == pytest.approx(expected[0].mean().item(), rel=1e-5)
+    assert terms.outlier.item() == pytest.approx(expected[1].mean().item(), rel=1e-5)
+    to_own, to_far = torch.autograd.grad(terms.identity + terms.outlier, [own, far])
+    torch.testing.assert_close(to_own, -own.softmax(1) / 6)
+    torch.testing.assert_close(to_far, far.softmax(1) / 5)
+    rest = method.regulariser(own + 30, far - 20, t_id, t_ood)
+    assert (rest.identity, rest.outlier) == (0, 0)
 
 
 def test_outliers_lie_around_the_loneliest_features():
     z = features()
+    z[7] = -z[7]  # an outcast
     index = F.normalize(z, dim=-1)
-    distance = torch.stack([torch.stack([(a - b).norm() for b in index]).sort().values[NEIGHBOUR - 1] for a in index])
-    assert torch.allclose(kth_distance(index, index, NEIGHBOUR), distance, atol=1e-4)
-    lonely = z[distance.topk(POINTS).indices]
-    made = drawn("boundary", z, noise=1e-4)
-    assert torch.cdist(made, lonely).amin(1).max() < 0.01
-    assert len(made) == 40
+    distance = torch.stack([(a - index).norm(dim=1).sort().values[method.NEIGHBOUR - 1] for a in index])
+    torch.testing.assert_close(method.kth_distance(index, index), distance, atol=1e-4, rtol=0)
+    lonely = distance.topk(method.POINTS).indices
+    assert 7 in lonely
+    made = made_of(z, noise=1e-4, keep=2_000)
+    assert len(made) == method.POINTS * method.OFFSETS
+    gaps = torch.cdist(made, z[lonely])
+    assert gaps.amin(1).max() < 0.01
+    assert (gaps.amin(0) < 0.01).all()  # all of them have some
 
 
-def test_the_kept_candidates_are_those_far_from_all_features_in_direction():
+def test_kept_are_the_candidates_far_from_all_features_in_direction_and_noise_is_a_length():
     z = features()
-    everything, kept = (drawn("boundary", z, keep=k) for k in (POINTS * OFFSETS, 40))
-    assert len(everything) == POINTS * OFFSETS
     index = F.normalize(z, dim=-1)
-    far = kth_distance(F.normalize(everything, dim=-1), index, NEIGHBOUR).sort(descending=True).values
-    assert torch.allclose(kth_distance(F.normalize(kept, dim=-1), index, NEIGHBOUR), far[:40], atol=1e-5)
-
-
-def test_an_outcast_is_a_boundary_point():
-    z = features()
-    z[7] = -z[7]
-    made = drawn("boundary", z, noise=1e-4)
-    assert torch.cdist(made, z[7:8]).min() < 0.01
-
-
-@pytest.mark.parametrize("width", [16, 256])
-@pytest.mark.parametrize("noise", [0.1, 1.0])
-def test_noise_is_the_length_of_an_offset_whatever_the_width(width, noise):
-    z = features(width=width)
-    made = drawn("origin", z, noise, keep=POINTS * OFFSETS)
-    assert (made.norm(dim=1).mean() / z.norm(dim=1).median()).item() == pytest.approx(noise, rel=0.1)
-
-
-def test_outliers_of_the_released_code_lie_at_the_origin_and_are_copies():
-    z = features()
-    made = drawn("origin", z, keep=KEEP)
-    assert len(made.unique(dim=0)) == math.ceil(KEEP / POINTS)  # each of the farthest offsets, once a boundary point
-    assert torch.equal(made, drawn("origin", z.flip(0), keep=KEEP))  # where features lie counts for nothing
-    longest = drawn("origin", z, keep=POINTS * OFFSETS)
-    assert len(longest.unique(dim=0)) == OFFSETS
-
-
-def test_kinds_share_their_chance_within_a_task_and_tasks_do_not(learnt):
-    part = learnt[0]
-    assert torch.equal(VOR().outliers(part, 5, 0), VOR(weight=9.0, gap=1.0).outliers(part, 5, 0))
-    assert not torch.equal(VOR().outliers(part, 5, 0), VOR().outliers(part, 5, 1))
-    assert torch.equal(VOR("oracle").outliers(part, 5, 0), part.others)
-    assert len(VOR().outliers(part, 5, 0)) == len(part.others)
+    far = [method.kth_distance(F.normalize(made_of(z, keep=k), dim=-1), index).sort().values for k in (2_000, 40)]
+    torch.testing.assert_close(far[1], far[0][-40:], atol=1e-5, rtol=0)
+    assert not torch.equal(made_of(z), made_of(z, seed=4))
+    for width in (16, 256):
+        z = features(width=width)
+        one, two = made_of(z, 1e-4, keep=2_000), made_of(z, 0.5, keep=2_000)
+        boundary = torch.cdist(one, z).argmin(1).unique()
+        steps = torch.cdist(two, z[boundary]).amin(1)
+        assert (steps.mean() / z.norm(dim=1).median()).item() == pytest.approx(0.5, rel=0.15)
 
 
 # ---- the two stages
 
 
-@pytest.mark.parametrize("method", [ONE, DUAL, CODA, HEAD])
-def test_a_first_stage_with_all_updates_is_the_plain_method(method, world):
-    whole = first_stage(method, world, replace(TINY, share=0.0), 5)
-    learner, lr = make(method, world, TINY, 5)
-    plain = learn_stream(learner, world.stream, TINY.budget, lr, 5)
+@pytest.mark.parametrize("name", [ONE, HEAD])
+def test_a_first_stage_with_all_updates_is_the_plain_method(name, world):
+    whole = staged(world, name, 5)
+    plain = learn(name, world, TINY.budget, SEED, rate=0.01).logits
     for task, part in enumerate(whole):
-        own = world.stream.own(task)
-        assert torch.allclose(part.test @ part.rows[0].T + part.rows[1], plain[task][:, own], atol=1e-6)
-    heads = heads_of(whole, VOR(weight=5.0))  # no update is left for it
-    seen, then = (accuracy_matrix(x, world.stream.test_labels, 2) for x in (heads.after_tasks(whole)[0], plain))
-    assert torch.equal(seen, then)
+        logits = part.rows.logits(part.test)
+        torch.testing.assert_close(logits, plain[task][:, world.stream.own(task)], atol=1e-5, rtol=0)
+    heads = heads_of(whole, STAGES[0])  # no update is left for it
+    torch.testing.assert_close(heads[0].weight, torch.cat([part.rows.weight for part in whole]))
 
 
 def test_without_the_regulariser_the_head_goes_on_as_if_there_were_one_stage(world):
-    """With features that never move, a second stage at λ = 0 is the rest of plain training, Adam's memory and all."""
-    two = first_stage(HEAD, world, TINY, 5)
-    learner, lr = make(HEAD, world, TINY, 5)
-    plain = learn_stream(learner, world.stream, TINY.budget, lr, 5)
-    heads = heads_of(two, PLAIN, lr=lr)
-    assert torch.allclose(heads.weight[0], learner.head.weight, atol=1e-6)
-    assert torch.allclose(heads.bias[0], learner.head.bias, atol=1e-6)
-    assert torch.allclose(heads.logits(two[-1].test)[0], plain[-1], atol=1e-5)
-
-
-def test_both_stages_share_out_the_same_batches(world, learnt):
-    first = TINY.budget.steps - len(learnt[0].order)
-    assert (first, len(learnt[0].order)) == (3, 2)
-    for task, part in enumerate(learnt):
-        rows = world.stream.rows(task)
-        assert torch.equal(rows[part.order], batches(world.stream, task, TINY.budget, 5)[first:])
-        assert torch.equal(part.labels, world.stream.labels[rows] - 2 * task)
-
-
-def test_a_longer_stage_has_passes_of_its_own_and_the_schedule_to_match(world, learnt):
-    parts, budget = prolong(learnt, world.stream, TINY, 5)
-    assert budget == Budget(3 + TINY.longer, 4)
-    assert {len(part.order) for part in parts} == {TINY.longer}
-    assert torch.equal(world.stream.rows(1)[parts[1].order], batches(world.stream, 1, Budget(TINY.longer, 4), 5))
-    assert all(torch.equal(a.own, b.own) for a, b in zip(parts, learnt, strict=True))
-
-
-def test_the_second_stage_gets_the_low_end_of_the_schedule():
+    """With features that never move, a second stage of cross-entropy is the rest of plain training."""
+    parts = staged(world, HEAD, 3)
+    head = heads_of(parts, PLAIN)[0]
+    plain = learn(HEAD, world, TINY.budget, SEED, rate=0.01).logits
+    torch.testing.assert_close(head.logits(parts[-1].test), plain[-1], atol=1e-5, rtol=0)
     rates = [falling(100)(step) for step in range(100)]
     assert rates == sorted(rates, reverse=True)
-    assert (rates[0], rates[-1]) == (1.0, pytest.approx(0.0157, abs=1e-3))
-    assert max(rates[80:]) < 0.32
+    assert (rates[0], rates[-1]) == (1.0, pytest.approx(math.cos(0.495 * math.pi)))
 
 
-def test_the_second_stage_leaves_prompt_and_features_alone(world):
-    before, again = (first_stage(ONE, world, TINY, 5) for _ in range(2))
-    heads_of(before, VOR(weight=10.0), PLAIN)
-    for one, two in zip(before, again, strict=True):
-        for name in ("own", "others", "test", "prompt", "order"):
+def test_the_first_stage_keeps_the_features_of_its_own_prompt_and_the_batches_that_are_left(world):
+    learner = make_learner(ONE, world, make_prompt(ONE, 4, SEED))
+    found = first_stage(learner, world.stream, TINY.budget, 3, 0.01, SEED)
+    rows = world.stream.rows(3)
+    torch.testing.assert_close(found[3].own, learner.test_features(train=True)[rows], atol=1e-5, rtol=0)
+    assert torch.equal(found[3].test, learner.test_features())
+    assert not torch.allclose(found[0].test, found[3].test, atol=1e-4)  # the prompt has moved since
+    for task, part in enumerate(found):
+        rows = world.stream.rows(task)
+        assert torch.equal(rows[part.order], batches(world.stream, task, TINY.budget, SEED)[3:])
+        assert torch.equal(part.labels, world.stream.labels[rows] - 2 * task)
+        assert not part.own.requires_grad
+
+
+def test_every_stage_takes_the_updates_of_its_own_loss_worked_out_apart(learnt):
+    """Against a plain loop with torch's Adam: cross-entropy, both terms over all outliers, the end of the schedule."""
+    found = heads_of(learnt, *STAGES)
+    for stage, head in zip(STAGES, found, strict=True):
+        for task, part in enumerate(learnt):
+            own = slice(2 * task, 2 * task + 2)
+            w, b = by_hand(part, stage, task)
+            torch.testing.assert_close(head.weight[own], w, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(head.bias[own], b, atol=1e-5, rtol=1e-4)
+
+
+def by_hand(part, stage, task):
+    w, b = (value.clone().requires_grad_() for value in part.rows)
+    adam = torch.optim.Adam([w, b], lr=0.01)
+    for value, memory in zip((w, b), part.memory, strict=True):
+        adam.state[value] = {key: moment.clone() for key, moment in memory.items()}
+    outliers = method.outliers_of(part, stage.noise, SEED, task)
+    assert len(outliers) == 2 * method.KEEP
+    for step, batch in enumerate(part.order):
+        adam.param_groups[0]["lr"] = 0.01 * math.cos(0.495 * math.pi * (3 + step) / 4)
+        logits = part.own[batch] @ w.T + b
+        loss = F.cross_entropy(logits, part.labels[batch])
+        above = -logits.logsumexp(1) - (-math.log(2) - stage.gap)
+        below = -math.log(2) + (outliers @ w.T + b).logsumexp(1)
+        for weight, excess in ((stage.identity, above), (stage.outlier, below)):
+            x = excess.clamp(min=0)
+            loss = loss + weight * torch.where(x < 1, x**2 / 2, x - 0.5).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    return w.detach(), b.detach()
+
+
+def test_the_second_stage_changes_nothing_it_starts_from_and_reads_its_own_task_alone(world, learnt):
+    again = staged(world, ONE, 3)
+    before = heads_of(learnt, *STAGES)
+    for one, two in zip(learnt, again, strict=True):
+        for name in ("own", "test", "order"):
             assert torch.equal(getattr(one, name), getattr(two, name))
         assert all(torch.equal(a, b) for a, b in zip(one.rows, two.rows, strict=True))
         assert all(torch.equal(a[k], b[k]) for a, b in zip(one.memory, two.memory, strict=True) for k in a)
-
-
-def test_a_tasks_rows_learn_from_that_task_alone(learnt):
-    arms = VOR(weight=1.0), VOR("origin", weight=1.0), VOR("none", weight=1.0)
-    whole, other = heads_of(learnt, *arms), heads_of([replace(learnt[0], own=-learnt[0].own), *learnt[1:]], *arms)
-    assert torch.equal(whole.weight[:, 2:], other.weight[:, 2:])
-    assert not torch.equal(whole.weight[:, :2], other.weight[:, :2])
-    foreign = [replace(part, others=-part.others) for part in learnt]
-    assert torch.equal(heads_of(foreign, *arms).weight, whole.weight)  # only the oracle sees other tasks
-    oracle = VOR("oracle", weight=1.0)
-    assert not torch.equal(heads_of(foreign, oracle).weight, heads_of(learnt, oracle).weight)
-
-
-def test_the_features_are_as_the_prompt_is_when_the_task_ends(world):
-    learner, lr = make(ONE, world, TINY, 5)
-    found = learn_prompts(learner, world.stream, TINY.budget, 3, lr, 5)
-    rows = world.stream.rows(3)
-    assert torch.allclose(found[-1].own, learner.test_features(train=True)[rows], atol=1e-5)
-    assert torch.equal(found[-1].test, learner.test_features())
-    assert not torch.allclose(found[0].test, found[-1].test, atol=1e-4)
-    assert not found[-1].own.requires_grad
-
-
-def test_arms_side_by_side_learn_as_they_would_alone(learnt):
-    arms = VOR(weight=1.0), PLAIN, VOR("oracle", weight=3.0, gap=4.0), VOR("origin", noise=1.0)
-    together = heads_of(learnt, *arms)
-    for i, arm in enumerate(arms):
-        alone = heads_of(learnt, arm)
-        assert torch.allclose(alone.weight[0], together.weight[i], atol=1e-6)
-        assert torch.allclose(alone.short[:, 0], together.short[:, i])
-
-
-def test_without_weight_it_matters_not_where_outliers_lie(learnt):
-    heads = heads_of(learnt, *(VOR(where, weight=0.0) for where in paper.MODES))
-    assert torch.allclose(heads.weight, heads.weight[:1].expand(4, -1, -1), atol=1e-7)
-    assert torch.equal(heads.short[0], heads.short[0, :1].expand(4))
-
-
-def test_a_strong_regulariser_brings_own_features_down_and_outliers_up(learnt):
-    part = [replace(learnt[0], order=learnt[0].order.repeat(30, 1))]
-    strong, budget = VOR(weight=3.0, gap=3.0), Budget(62, 4)
-    heads = heads_of(part, strong, VOR("none", 3.0, 3.0), PLAIN, budget=budget, lr=0.05)
-    own, far = (energy(heads.logits(z)).mean(1).tolist() for z in (learnt[0].own, strong.outliers(learnt[0], 5, 0)))
-    assert own[0] < own[2] - 0.5
-    assert own[1] < own[2] - 0.5
-    assert far[0] > far[1] + 0.5
-    assert heads.short[1, 0] < heads.short[0, 0]
-    assert heads.short[1, 2] == pytest.approx(100)
-
-
-# ---- controls
-
-
-def test_alignment_makes_rows_equally_long_and_keeps_their_directions(learnt):
-    heads = heads_of(learnt, VOR(weight=3.0), PLAIN)
-    aligned = align_weights(heads, 4)
-    length = aligned.weight.unflatten(1, (4, 2)).norm(dim=-1).mean(-1)
-    assert torch.allclose(length, length[:, :1].expand(-1, 4), atol=1e-5)
-    assert torch.allclose(F.cosine_similarity(aligned.weight, heads.weight, dim=-1), torch.ones(2, 8), atol=1e-5)
-    assert torch.equal(aligned.bias, heads.bias)
+    other = heads_of([replace(learnt[0], own=-learnt[0].own), *learnt[1:]], *STAGES)
+    for one, two in zip(before, other, strict=True):
+        assert torch.equal(one.weight[2:], two.weight[2:])
+        assert not torch.equal(one.weight[:2], two.weight[:2])
+    offsets = [method.outliers_of(learnt[0], 0.5, seed, task) for seed, task in ((5, 0), (5, 0), (5, 1), (6, 0))]
+    assert torch.equal(offsets[0], offsets[1])
+    assert not torch.equal(offsets[0], offsets[2])
+    assert not torch.equal(offsets[0], offsets[3])
 
 
 def test_a_shift_levels_energies_and_tightens_nothing(world, learnt):
-    heads = heads_of(learnt, PLAIN)
-    levelled = level(heads, learnt)
+    rows = heads_of(learnt, STAGES[0])[0]
+    levelled = method.level(rows, learnt)
     for task, part in enumerate(learnt):
         own = world.stream.own(task)
-        assert energy(levelled.logits(part.own)[0, :, own]).mean().item() == pytest.approx(0, abs=1e-5)
+        assert method.energy(levelled.logits(part.own)[:, own]).mean().item() == pytest.approx(0, abs=1e-5)
+        shift = levelled.bias[own] - rows.bias[own]
+        assert (shift - shift[0]).abs().max() < 1e-6
+        assert shift[0].abs() > 0.01
     labels = world.stream.test_labels
-    before, after = (h.logits(learnt[-1].test)[0] for h in (heads, levelled))
-    assert apart(after, labels, 2) == pytest.approx(apart(before, labels, 2), abs=0.2)  # ties within rounding
-    named = [accuracy_matrix(x[None].expand(4, -1, -1), labels, 2, "own") for x in (before, after)]
+    one, two = (head.logits(learnt[-1].test) for head in (rows, levelled))
+    assert scores.apart(one, labels, 2) == pytest.approx(scores.apart(two, labels, 2), abs=0.5)  # ties in rounding
+    named = [accuracy_matrix(x.expand(4, -1, -1), labels, 2, "own") for x in (one, two)]
     assert torch.equal(*named)
-    assert not torch.allclose(before, after)
 
 
-def test_apart_is_chance_for_one_level_and_certain_for_separate_ones():
-    labels = torch.tensor([0, 1, 2, 3])
-    assert apart(torch.zeros(4, 4), labels, 2) == 50
-    sure = 5 * F.one_hot(labels, 4).float()
-    assert apart(sure, labels, 2) == 100
-    assert apart(sure + torch.tensor([9.0, 9, 0, 0]), labels, 2) == 100  # though all answers are now of task 0
-    assert apart(-sure, labels, 2) == 0
+# ---- the scores
 
 
-def test_prompted_means_are_plain_means_where_no_feature_moves(world):
-    means = nearest_prompted_mean(first_stage(HEAD, world, TINY, 5))
-    assert torch.allclose(means, nearest_mean(world.encoded, world.stream), atol=1e-4)
+class Labelled(SimpleNamespace):
+    """A stream, as far as scores read it."""
+
+    def __init__(self, labels, ways):
+        super().__init__(test_labels=torch.tensor(labels), ways=ways, tasks=(max(labels) + 1) // ways)
+
+    def __len__(self):
+        return self.tasks
+
+    own = staticmethod(lambda task: slice(2 * task, 2 * task + 2))
 
 
-def test_a_cosine_head_knows_no_scale(world):
-    learner, _ = make(COSINE, world, TINY, 5)
-    assert isinstance(learner.head, CosineHead)
-    z = features(width=64)
-    before = learner.head(z)
-    with torch.no_grad():
-        learner.head.weight.mul_(torch.rand(8, 1) + 0.5)
-    assert torch.allclose(learner.head(7 * z), before, atol=1e-4)
-    assert before.abs().max() <= TINY.cosine
+def scored(found):
+    return {(row["method"], row["metric"]): row["value"] for row in found.scores}
 
 
-# ---- the experiment
+def test_answers_and_the_base_model_are_scored_by_hand(monkeypatch):
+    labels = [0, 1, 2, 3]
+    sure = 5 * F.one_hot(torch.tensor(labels), 4).float()
+    first = sure + torch.tensor([9.0, 9, 0, 0])  # all answers are of task 1; the order by each task's energy stays
+    values = [scores.apart(x, torch.tensor(labels), 2) for x in (torch.zeros(4, 4), sure, first, -sure)]
+    assert values == [50, 100, 100, 0]
+    answers = torch.tensor([1, 3, 0, 1])  # one within the task, three across
+    answered = 5 * F.one_hot(answers, 4).float() + 0.2 * sure
+    outcome = Outcome()
+    scores.score_answers(outcome, "a", Labelled(labels, 2), torch.stack([sure, answered]))
+    scores.score_answers(outcome, "right", Labelled(labels, 2), sure[None])
+    found = scored(outcome)
+    assert found["a", SHARE] == 75
+    assert found["a", FIRST] == -50  # with the task named, image 1 is right still
+    assert found["a", APART] == scores.apart(answered, torch.tensor(labels), 2)
+    assert found["right", SHARE] == 0
+    assert ("right", FIRST) not in found
+    seen = []
+
+    def always_three(images):
+        seen.append(images)
+        return F.one_hot(torch.full((len(images),), 3), signs.COUNT)
+
+    always_three.positions = torch.zeros(1)
+    assert scores.photo_accuracy(always_three, 2, 7) == pytest.approx(100 / signs.COUNT)
+    scenes = signs.sample(torch.arange(80) // 2, 7, style="photo", stream=("ovor", "photo"))
+    assert torch.equal(torch.cat(seen), signs.render(scenes))
 
 
-@pytest.fixture
-def tiny(monkeypatch, world):
-    """Random weights as the base model: what is tested here holds for any."""
-    monkeypatch.setattr(paper.zoo, "load", lambda name: world.vit)
-    return TINY
+def test_energies_are_scored_by_hand_as_each_task_was_learnt(monkeypatch):
+    """Two tasks of two classes, features of one number: the energy of rows with weight s is -log 2 - s z."""
+    monkeypatch.setattr(scores, "outliers_of", lambda part, noise, seed, task: torch.tensor([[noise + seed + task]]))
+    ones = torch.ones(2, 1)
+    kept = {"labels": None, "memory": None, "order": None}
+    parts = [
+        Learnt(torch.tensor([[1.0], [2.0], [3.0]]), test=torch.tensor([[1.0], [3.0], [6.0]]), rows=start, **kept)
+        for start in (Rows(ones, torch.zeros(2)), Rows(3 * ones, torch.zeros(2)))
+    ]
+    parts[1] = replace(parts[1], test=torch.tensor([[2.0], [4.0], [9.0]]))
+    final = Rows(torch.cat([2 * ones, 5 * ones]), torch.zeros(4))
+    outcome = Outcome()
+    stage = Stage(1.0, 1.0, gap=4.5, noise=0.5)
+    scores.score_energies(outcome, "a", final, parts, stage, Labelled([0, 1, 3], 2), seed=4)
+    found = {metric: value for (_, metric), value in scored(outcome).items()}
+    assert found == pytest.approx(
+        {
+            scores.OWN: -math.log(2) - (2 * 2 + 5 * 9) / 2,
+            scores.OTHERS: -math.log(2) - (2 * 6 + 5 * 3) / 2,
+            scores.VIRTUAL: -math.log(2) - (2 * 4.5 + 5 * 5.5) / 2,
+            scores.BEFORE: (100 + 100 / 3) / 2,  # s z < 4.5: with s = 1 all three, with s = 3 the first
+            scores.AFTER: (200 / 3 + 0) / 2,
+        },
+        rel=1e-5,
+    )
 
 
-def test_a_run_is_pure_and_measures_all_that_the_claims_speak_of(tiny):
-    one, two, other = PAPER.run(tiny, 0), PAPER.run(tiny, 0), PAPER.run(tiny, 1)
-    assert one.scores == two.scores
-    assert one.curves == two.curves
-    assert one.scores != other.scores
-    scores = tidy_scores({0: one, 1: other})
-    assert [finding.key for finding in judge(COMPARISONS, scores)] == [claim.key for claim in COMPARISONS]
+# ---- the wiring of the experiment
+
+RIGHT = {name: 1 + i for i, name in enumerate((MEAN, ONE, EXTRA, LEVEL, DUAL, CODA, JOINT))}  # of 10 images a task
+STAGED = [8, 7, 3, 6]  # planted for the second stages of OVOR, head updates, no outliers and the levelled arm
 
 
-def test_all_plain_arms_see_as_many_pictures_and_one_prompt_takes_half_the_passes(tiny):
-    scores = tidy_scores({0: PAPER.run(replace(tiny, staged=()), 0)})
-    table = scores.pivot(index="method", columns="metric", values="value")
-    trained = table.drop(index=paper.MEAN)
-    assert set(trained[paper.PICTURES]) == {4 * 5 * 4}
-    assert table.loc[[ONE, DUAL, CODA, paper.L2PP], paper.PASSES].tolist() == [1, 2, 2, 2]
-    assert table.loc[ONE, paper.TRAINED] < table.loc[CODA, paper.TRAINED] / 5
+def planted(stream, right):
+    """Test logits: of each task's ten images `right` are right, one is wrong within the task, the others across."""
+    rank = torch.arange(len(stream.test_labels)) % 10
+    label = stream.test_labels
+    across = (label + 2) % 8
+    answer = torch.where(rank < right, label, torch.where(rank == 9, label ^ 1, across))
+    return 9.0 * F.one_hot(answer, 8) + F.one_hot(label, 8)
 
 
-def test_arms_of_one_prompt_start_from_one_first_stage(tiny):
-    scores = tidy_scores({0: PAPER.run(replace(tiny, plain=(), staged=(ONE, DUAL)), 0)})
-    before = scores[scores["metric"] == paper.SHORT[0]].set_index("method")["value"]
-    vor = tiny.arms[OVOR]
-    alike = [plus(ONE, EXTRA), *(name for name, arm in tiny.arms.items() if arm.gap == vor.gap)]
-    assert before[alike].nunique() == 1
-    assert {OVOR, ORIGIN, ORACLE, plus(DUAL), NONE + paper.LONGER} <= set(scores["method"])
-    named = scores[scores["metric"] == NAMED].set_index("method")["value"]
-    assert named[paper.LEVELLED] == pytest.approx(named[plus(ONE, EXTRA)])
+@pytest.fixture(scope="module")
+def wired(world):
+    """A run of all arms with recorders in the place of what learns."""
+    calls = SimpleNamespace(learn=[], first=[], regularise=[], level=[], photo=[], energies=[])
+    small = world.stream
+
+    def learned(name, where, budget, seed, **others):
+        joint = where.stream.ways == 8
+        calls.learn.append((name, joint, where, budget, seed, others))
+        logits = planted(small, RIGHT[JOINT if joint else name])
+        trained = 10 + RIGHT[name]
+        return Result(logits[None].expand(1 if joint else 4, -1, -1), trained, RIGHT[name])
+
+    def first(learner, stream, budget, updates, lr, seed):
+        calls.first.append((learner, stream, budget, updates, lr, seed))
+        test = torch.cat([planted(small, right) for right in (*STAGED, RIGHT[LEVEL])], 1).float()
+        rows = Rows(torch.zeros(2, 40), torch.zeros(2))
+        return [Learnt(features(20, 40, t), None, test, rows, ({}, {}), None) for t in range(4)]
+
+    def head(i):
+        return Rows(torch.eye(40)[8 * i : 8 * i + 8], torch.zeros(8))
+
+    def regularised(*given):
+        calls.regularise.append(given)
+        return [head(i) for i in range(len(given[1]))]
+
+    def levelled(rows, parts):
+        calls.level.append((rows, parts))
+        return head(4)
+
+    def photos(*given):
+        calls.photo.append(given)
+        return 77.0
+
+    score_energies = experiment.score_energies
+
+    def energies(outcome, name, rows, *given):
+        calls.energies.append((name, rows, *given))
+        score_energies(outcome, name, rows, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "make_world", lambda settings, seed: world)
+        patch.setattr(experiment, "RATES", {name: 0.1 * right for name, right in RIGHT.items()})
+        patch.setattr(experiment, "learn", learned)
+        patch.setattr(experiment, "first_stage", first)
+        patch.setattr(experiment, "regularise", regularised)
+        patch.setattr(experiment, "level", levelled)
+        patch.setattr(experiment, "photo_accuracy", photos)
+        patch.setattr(experiment, "score_energies", energies)
+        outcome = PAPER.run(TINY, SEED)
+    return SimpleNamespace(scores=scored(outcome), outcome=outcome, **vars(calls))
 
 
-def test_every_claim_and_control_of_the_dossier_is_there():
-    assert {claim.key[:2] for claim in COMPARISONS} == {"C1", "C2", "C3", "C4", "C5"}
-    full = PAPER.profiles["full"]
-    assert {arm.where for arm in full.arms.values()} == set(paper.MODES)
-    assert {ONE, DUAL, CODA, paper.L2PP, HEAD, paper.MEAN, COSINE, paper.FTPP, paper.JOINT} <= set(full.plain)
-    assert {ONE, DUAL, CODA} <= set(full.staged)
+def test_every_arm_learns_its_own_stream_with_its_own_settings(wired, world):
+    assert wired.photo == [(world.vit, 2, SEED)]
+    plain = {(name, joint): given for name, joint, *given in wired.learn}
+    assert set(plain) == {(ONE, False), (DUAL, False), (CODA, False), (MEAN, False), (ONE, True)}
+    assert len(wired.learn) == 5
+    for (name, joint), (where, budget, seed, others) in plain.items():
+        assert budget == (Budget(20, 4) if joint else Budget(5, 4)), name
+        assert where.stream.ways == (8 if joint else 2)
+        assert where.stream.images is world.stream.images
+        assert where.encoded is world.encoded
+        assert (seed, others) == (SEED, {})  # the method's own rate, scale and prompt
+    ((learner, stream, budget, updates, lr, seed),) = wired.first
+    assert isinstance(learner.prompt, OnePrompt)
+    expected = make_prompt(ONE, 4, SEED)
+    assert all(torch.equal(a, b) for a, b in zip(learner.prompt.parameters(), expected.parameters(), strict=True))
+    assert (stream, budget, updates, lr, seed) == (world.stream, Budget(5, 4), 3, 0.2, SEED)
+    ((parts, stages, budget, lr, seed),) = wired.regularise
+    assert (budget, lr, seed) == (Budget(5, 4), 0.2, SEED)
+    ovor, extra, none, level = stages
+    assert ovor == experiment.ARMS[OVOR].stage
+    assert ovor.identity == ovor.outlier > 0
+    assert extra == level == replace(ovor, identity=0.0, outlier=0.0)
+    assert none == experiment.ARMS[NONE].stage
+    assert none.identity > none.outlier == 0
+    ((shifted, of),) = wired.level
+    assert of is parts
+    assert torch.equal(shifted.weight, torch.eye(40)[24:32])
+    for i, (name, rows, given, stage, where, seed) in enumerate(wired.energies):
+        assert name == (OVOR, EXTRA, NONE)[i]
+        assert torch.equal(rows.weight, torch.eye(40)[8 * i : 8 * i + 8])
+        assert (given, stage, where, seed) == (parts, stages[i], world.stream, SEED)
 
 
-def test_tuning_tries_the_grid_and_the_chosen_arms_are_in_it(tiny):
-    tried = paper.tune(tiny, 1000)
-    full, where = PAPER.profiles["full"], [arm.where for arm in tried if isinstance(arm, VOR)]
-    assert [where.count(kind) for kind in paper.MODES] == [30, 30, 10, 10]
-    assert all(arm in tried for arm in full.arms.values())
-    assert f"cosine, {full.cosine:g}" in tried
-    assert AVERAGE not in tried
+def test_scores_effects_and_gates_are_those_worked_out_by_hand(wired):
+    right = RIGHT | dict(zip((OVOR, EXTRA, NONE), STAGED, strict=False))
+    assert {name for name, metric in wired.scores if metric == AVERAGE} == set(right) == set(experiment.ARMS)
+    for name, r in right.items():
+        assert wired.scores[name, AVERAGE] == pytest.approx(10 * r), name
+        assert wired.scores[name, CROSS] == pytest.approx(10 * (9 - r)), name
+        assert wired.scores[name, WITHIN] == pytest.approx(10), name
+        assert wired.scores[name, NAMED] == pytest.approx(90), name
+        assert wired.scores[name, SHARE] == pytest.approx(100 * (9 - r) / (10 - r)), name
+        assert ((name, FIRST) in wired.scores) == (name != JOINT), name
+    for name in (ONE, DUAL, CODA):
+        assert wired.scores[name, TRAINED] == 10 + RIGHT[name]
+        assert wired.scores[name, PASSES] == RIGHT[name]
+    assert wired.scores[BASE, PHOTO] == 77
+    table = tidy_scores({0: wired.outcome, 1: wired.outcome})
+    found = {finding.key: finding.effect for finding in judge(PAPER.claims, table)}
+    assert found == pytest.approx({"C1": 60, "C2": -30, "C3": 20, "C4": 60, "C5": 50, "C6": 10})
+    gates = [row["value"] for row in measure_gates(PAPER.gates, table)]
+    assert gates == pytest.approx([77, 10, 50, 100 * 7 / 8])
+
+
+def test_claims_and_gates_compare_what_they_say():
+    claims = {c.key: (c.metric, c.better, c.worse, c.margin, c.kind) for c in PAPER.claims}
+    assert claims == {
+        "C1": (AVERAGE, OVOR, ONE, 0, "superiority"),
+        "C2": (AVERAGE, ONE, DUAL, 1.5, "equivalence"),
+        "C3": (AVERAGE, OVOR, CODA, 1.5, "noninferiority"),
+        "C4": (CROSS, OVOR, ONE, 0, "superiority"),
+        "C5": (AVERAGE, OVOR, NONE, 0, "superiority"),
+        "C6": (AVERAGE, OVOR, EXTRA, 0, "superiority"),
+    }
+    also = {c.key: (c.metric, c.better, c.worse, c.margin, c.kind) for c in PAPER.also}
+    assert also == {
+        "C1b": (AVERAGE, OVOR, LEVEL, 0, "superiority"),
+        "C2b": (FIRST, ONE, None, 2, "noninferiority"),
+        "C4b": (NAMED, OVOR, ONE, 0.5, "equivalence"),
+        "C5b": (APART, OVOR, EXTRA, 0, "superiority"),
+        "C5c": (AVERAGE, NONE, EXTRA, 0, "superiority"),
+        "C6b": (AVERAGE, EXTRA, ONE, 0, "superiority"),
+    }
+    assert [c.key for c in (*PAPER.claims, *PAPER.also) if c.lower_is_better] == ["C4"]
+    gates = [(g.method, g.metric, g.minus, g.least, g.most) for g in PAPER.gates]
+    assert gates == [
+        (BASE, PHOTO, None, 95, None),
+        (ONE, AVERAGE, MEAN, 0, None),
+        (JOINT, AVERAGE, ONE, 10, None),
+        (ONE, SHARE, None, 50, None),
+    ]
+    assert len(experiment.ARMS) - 1 == 8  # and a bound for a gate
+
+
+def test_seeds_are_paired_splits_disjoint_and_a_run_measures_all(vit, world, monkeypatch):
+    monkeypatch.setattr(arms.zoo, "load", lambda name: vit)
+    stream = world.stream
+    assert (len(stream), stream.ways, len(stream.images), len(stream.test_images)) == (4, 2, 80, 40)
+    shown = {image.numpy().tobytes() for image in stream.images}
+    assert not shown & {image.numpy().tobytes() for image in stream.test_images}
+    again, other = (experiment.make_world(TINY, seed).stream for seed in (SEED, SEED + 1))
+    assert torch.equal(again.images, stream.images)
+    assert not torch.equal(other.images, stream.images)
+    small = replace(TINY, tasks=2, test=2, budget=Budget(3, 4), share=0.34)
+    outcome = PAPER.run(small, SEED)
+    table = tidy_scores({0: outcome, 1: outcome})
+    comparisons = [*PAPER.claims, *PAPER.also]
+    assert [finding.key for finding in judge(comparisons, table)] == [claim.key for claim in comparisons]
+    assert len(measure_gates(PAPER.gates, table)) == len(PAPER.gates)
+    quick = PAPER.run(replace(small, only=PAPER.settings("quick").only), SEED)
+    assert {"C1", "C4", "C5", "C6"} <= {c.key for c in PAPER.claims if set(c.methods) <= set(run_arms(quick))}
+    full = PAPER.settings("full")
+    assert (full.tasks, full.ways, full.train, full.test) == (5, 8, 200, 100)
+    assert (full.budget, full.share, full.only) == (Budget(200, 32), 0.2, ())
+
+
+def run_arms(outcome):
+    return {row["method"] for row in outcome.scores}

@@ -105,7 +105,8 @@ class CodaPrompt(Prompt):
     def weights(self, query: Query) -> Float[Tensor, "blocks batch seen"]:
         """Return α_m = cos(q(x) ⊙ A_m, K_m)."""
         keys = self.rows(self.keys)
-        return F.cosine_similarity(self.attended(query), keys[:, None], dim=-1)  # eq. 5
+        attended = self.attended(query)
+        return F.cosine_similarity(attended, keys[:, None], dim=-1)  # eq. 5
 
     def forward(self, query: Query) -> tuple[Prefixes, Float[Tensor, ""]]:
         """Return p(x) for every block; no side loss."""

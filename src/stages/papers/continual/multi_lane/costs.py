@@ -52,6 +52,8 @@ def answers(vit: ViT, sizes: Sequence[int], seed: int = 0) -> dict[str, Answer]:
     full = FullTokens(lab)
     heads = Heads(lab)
     pool = l2p_pool(lab).to(vit.positions.device)
+    for arm in (lanes, full, heads, pool):
+        arm.requires_grad_(False)
 
     def picked(images: Tensor) -> Tensor:
         tokens = vit.blocks[0](vit.embed(images))

@@ -50,8 +50,7 @@ CLAIMS = (
         OURS,
         L2PP,
         everywhere=("last", "average"),
-        reported="state of the art on COCO and VOC without rehearsal (abstract);"
-        " numbers not found",
+        reported="state of the art on COCO and VOC (abstract); numbers not found",
     ),
     Claim(
         "C2",
@@ -140,9 +139,7 @@ SIGNS_BUDGET = Budget(200, 32)
 
 @dataclass(frozen=True)
 class SignsSettings:
-    """The stream with one label an image: tasks, classes in each, training and test
-    images of each class, and the budget.
-    """
+    """The stream with one label an image; `train` and `test` are images a class."""
 
     tasks: int = 5
     ways: int = 8
@@ -186,15 +183,10 @@ ARMS: dict[str, Arm] = {
     OURS: Arm(lambda lab, stream: Lanes(lab), 0.3),
     FULL_TOKENS: Arm(lambda lab, stream: rivals.FullTokens(lab), 0.3),
     NO_REPLACE: Arm(lambda lab, stream: rivals.CarriedSummaries(lab), 0.1),
-    L2PP: Arm(
-        lambda lab, stream: rivals.PickedPrompts(lab, rivals.l2p_pool(lab), stream),
-        0.03,
-    ),
+    L2PP: Arm(lambda lab, stream: rivals.PickedPrompts(lab, stream), 0.03),
     HEADS: Arm(lambda lab, stream: Heads(lab), 0.1),
     POOLING: Arm(lambda lab, stream: rivals.Pooled(lab), 0.1),
-    JOINT: Arm(
-        lambda lab, stream: rivals.FineTunedAll(lab.vit, stream, lab.seed), 1e-3, True
-    ),
+    JOINT: Arm(lambda lab, stream: rivals.FineTunedAll(lab, stream), 1e-3, True),
 }
 SIGNS_LANE = Lane(summaries=4, prompted=4)  # of 16 patches; prompts in all blocks
 SIGNS_RATE = 0.03
@@ -268,10 +260,8 @@ FULL = Settings()
 
 PAPER = Paper(
     slug="continual/multi_lane",
-    title=(
-        "Less is more: Summarizing Patch Tokens for efficient Multi-Label"
-        " Class-Incremental Learning"
-    ),
+    title="Less is more: Summarizing Patch Tokens for efficient Multi-Label"
+    " Class-Incremental Learning",
     arxiv="2405.15633",
     year=2024,
     bibkey="demin2024less",

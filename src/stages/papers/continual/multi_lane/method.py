@@ -24,6 +24,8 @@ from stages.papers.continual.multi_lane.frozen import Features, Frozen, Heads, L
 from stages.seeding import torch_rng
 
 Prefixes = Mapping[int, Prefix]
+Summaries = Float[Tensor, "blocks n s width"]
+Weights = Float[Tensor, "blocks n s tokens"]
 
 # ------------------------------------------------------------- a lane, block by block
 
@@ -47,7 +49,7 @@ def evolve(
 def summarise(
     selectors: Float[Tensor, "blocks s width"],
     tokens: Float[Tensor, "blocks n tokens width"],
-) -> tuple[Float[Tensor, "blocks n s width"], Float[Tensor, "blocks n s tokens"]]:
+) -> tuple[Summaries, Weights]:
     """Return the summaries Z of every block and the attention weights (eq. 2): one head
     as wide as the token, no projection.
     """
@@ -62,7 +64,9 @@ def class_token(vit: ViT, n: int) -> Float[Tensor, "n 1 width"]:
 
 
 def drop_and_replace(
-    vit: ViT, summaries: Float[Tensor, "blocks n s width"], prefixes: Prefixes
+    vit: ViT,
+    summaries: Summaries,
+    prefixes: Prefixes,
 ) -> Features:
     """Carry the class token through the frozen blocks, each of which shows it new
     summaries; return u (eq. 3).

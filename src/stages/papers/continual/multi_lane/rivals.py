@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.models import ViT, seeded
+from stages.models import seeded
 from stages.papers.continual.common.loop import Encoded, FineTuned
 from stages.papers.continual.common.pools import L2P
 from stages.papers.continual.common.prompts import Prompt, Prompted
@@ -128,9 +128,13 @@ class Pooled(Heads):
 
 
 class PickedPrompts(Prompted):
-    """Prompts chosen for an image, trained by the masked loss of several labels."""
+    """Prompts chosen for an image, L2P++ by default, trained by the masked loss of
+    several labels.
+    """
 
-    def __init__(self, lab: Lab, prompt: Prompt, stream: MultiLabelStream):
+    def __init__(
+        self, lab: Lab, stream: MultiLabelStream, prompt: Prompt | None = None
+    ):
         encoded = Encoded(
             lab.seen.second,
             lab.seen.leaving[:, 0],
@@ -138,7 +142,7 @@ class PickedPrompts(Prompted):
             lab.tested.leaving[:, 0],
             first=1,
         )
-        super().__init__(lab.vit, prompt, stream, encoded)
+        super().__init__(lab.vit, prompt or l2p_pool(lab), stream, encoded)
 
     def loss(self, rows: Int[Tensor, " batch"], task: int) -> Tensor:
         """Binary cross-entropy on the task's own classes, and the side loss that trains
@@ -165,11 +169,11 @@ class FineTunedAll(FineTuned):
     the small rate that suits it, would not begin to learn for long.
     """
 
-    def __init__(self, vit: ViT, stream: MultiLabelStream, seed: int):
-        super().__init__(vit, stream)
-        width = vit.positions.shape[1]
-        with seeded(seed, "head"):
-            self.vit.head = nn.Linear(width, stream.classes).to(vit.positions.device)
+    def __init__(self, lab: Lab, stream: MultiLabelStream):
+        super().__init__(lab.vit, stream)
+        with seeded(lab.seed, "head"):
+            head = nn.Linear(lab.width, stream.classes)
+        self.vit.head = head.to(lab.vit.positions.device)
 
     def loss(self, rows: Int[Tensor, " batch"], task: int) -> Tensor:
         """Binary cross-entropy on the task's own classes."""

@@ -109,12 +109,14 @@ def score(
     outcome.score(name, OF1, overall)
     outcome.score(name, CF1, by_class)
     tasks = stream.tasks_in(answers).sum(1).clamp(max=STRATA[-1])
+    precisions = []
     areas = []
     for count in STRATA:
         some = tasks == count
-        precision = mean_average_precision(last[some], answers[some])
-        outcome.score(present(name, count), STRATUM, precision)
+        precisions.append(mean_average_precision(last[some], answers[some]))
         areas.append(mean_auc(last[some], answers[some]))
+        outcome.score(present(name, count), STRATUM, precisions[-1])
+    outcome.curve(name, STRATUM, STRATA, precisions)
     outcome.curve(name, AREA, STRATA, areas)
     if len(logits) == len(stream):
         each = so_far(logits, stream)
