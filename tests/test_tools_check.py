@@ -4,13 +4,14 @@ import json
 
 import check
 import pytest
-from budgets import LAST, OLDER_LAST, SECTIONS, budgets
+from budgets import SECTIONS, budgets
 from citations import citations
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, writes
 from pages import numbers, paragraphs, sentences, words
 from told import told
 
 LEAN, OLDER = "continual/lean", "continual/older"
+INDEX = "continual/index"
 SCORES = {"A": [3.0, 5.0, 4.0, 6.0], "B": [1.0, 2.0, 1.5, 3.5], "C": [0.0, 1.0, 5.0, 1.0]}
 BIB = """@misc{lean2024,
   author = {Lean, Ada},
@@ -65,7 +66,7 @@ def record(title, arxiv, year):
 
 
 class Book:
-    """A book of one lean paper and one older one, whose pages can be altered before they are checked."""
+    """A book of two papers and an index, whose pages can be altered before they are checked."""
 
     def __init__(self, root):
         self.root = root
@@ -77,7 +78,7 @@ class Book:
             LEAN: BOX.format(author="Lean", year=2024, arxiv="2306.00001", key="lean2024"),
             OLDER: BOX.format(author="Older", year=2023, arxiv="2301.00002", key="older2023"),
         }
-        self.sections = {LEAN: [*SECTIONS, LAST], OLDER: [*SECTIONS, OLDER_LAST]}
+        self.sections = {LEAN: [*SECTIONS], OLDER: [*SECTIONS]}
         self.prose = {LEAN: "", OLDER: "", "continual/index": ""}
         self.code = {LEAN: [], OLDER: [], "continual/index": []}
         self.bib = BIB
@@ -85,10 +86,10 @@ class Book:
 
     def write(self):
         papers = self.root / "src/stages/papers/continual"
-        (papers / "lean").mkdir(parents=True)
-        for part in check.PARTS:
-            (papers / "lean" / part).touch()
-        (papers / "older.py").touch()
+        for paper in ("lean", "older"):
+            (papers / paper).mkdir(parents=True)
+            for part in check.PARTS:
+                (papers / paper / part).touch()
         (self.root / "references.bib").write_text(self.bib)
         cards = [f":::{{grid-item-card}} A\n:link: chapters/{slug}\n\n{text}\n:::" for slug, text in self.cards.items()]
         (self.root / "index.md").write_text("\n\n".join(cards))
@@ -179,11 +180,11 @@ def test_what_the_record_does_not_say_is_a_fault(book, page, prose, fault):
     assert found.startswith(f"chapters/{page}.ipynb: {fault}")
 
 
-def test_a_lean_page_is_held_to_the_recorded_level_and_the_claim_it_names(book):
-    as_before = "Against C (C2a) it is 2.8 (−1.4 to 6.9)."  # 95 %, by hand: 2.75 ± 3.182 * 2.630 / 2
+def test_a_page_is_held_to_the_recorded_level_and_the_claim_it_names(book):
+    another_level = "Against C (C2a) it is 2.8 (−1.4 to 6.9)."  # 95 %, by hand: 2.75 ± 3.182 * 2.630 / 2
     nearby = "It gains 2.5 (2.1 to 2.9), and C3 is of another sort, as C1 is."
     no_claim = "B and C differ by 0.3 (−3.9 to 4.4) points."  # by hand: 0.25 ± 3.182 * 2.598 / 2
-    book.prose = {LEAN: "\n\n".join((as_before, nearby, no_claim)), OLDER: "\n\n".join((as_before, no_claim))}
+    book.prose[LEAN] = "\n\n".join((another_level, nearby, no_claim))
     one, two, three = book.faults(told)
     assert "2.8 (−1.4 to 6.9) is told of C2a" in one
     assert "2.5 (2.1 to 2.9) is told of C3" in two
@@ -244,8 +245,8 @@ def test_a_page_may_quote_another_paper_of_the_book(book):
         ("There are 3, 4 and 5.", "a sentence with 3 numbers (3, 4, 5), at most 2"),
     ],
 )
-def test_long_prose_is_a_fault_on_a_lean_page_alone(book, prose, fault):
-    book.prose |= {LEAN: prose, OLDER: prose}
+def test_long_prose_is_a_fault_on_the_page_of_a_paper_alone(book, prose, fault):
+    book.prose |= {LEAN: prose, INDEX: prose}
     (found,) = book.faults(budgets)
     assert found.startswith(f"chapters/{LEAN}.ipynb: ")
     assert fault in found
@@ -278,7 +279,7 @@ def test_maths_code_intervals_and_tables_count_sensibly(book, prose):
         ([new_code_cell("", outputs=[output("text/html", "x" * 200_000)])], "an output of 200,"),
     ],
 )
-def test_what_a_lean_page_shows_is_little(book, cells, fault):
+def test_what_a_papers_page_shows_is_little(book, cells, fault):
     book.code[LEAN] = cells
     assert any(fault in found for found in book.faults(budgets))
 
@@ -303,10 +304,9 @@ def test_the_sections_stand_in_order(book, page):
     assert fault.startswith(f"chapters/{page}.ipynb: its sections are ['The idea', 'The problem, seen'")
 
 
-def test_older_cells_are_counted_in_statements(book):
-    book.code[OLDER] = [new_code_cell("x = [\n" + "1,\n" * 40 + "]"), new_code_cell("x = 1\n" * 26)]
-    book.code[OLDER] += [new_code_cell("def f():\n" + "    x = 1\n" * 10)]
-    book.code[OLDER] += [new_code_cell("", outputs=[output("text/html", '<input type="range">' + "x" * 300_000)])]
+def test_cells_of_other_pages_are_counted_in_statements(book):
+    book.code[INDEX] = [new_code_cell("x = [\n" + "1,\n" * 40 + "]"), new_code_cell("x = 1\n" * 26)]
+    book.code[INDEX] += [new_code_cell("def f():\n" + "    x = 1\n" * 10)]
     one, two = book.faults(budgets)
     assert "a cell of 26 statements, at most 25" in one
     assert "the function f has 11 statements, at most 10" in two
@@ -379,7 +379,7 @@ def test_a_chapter_names_its_papers_with_the_year_of_the_record(book):
 # ----------------------------------------------------------------------------------------------------- the rooms
 
 
-def test_a_paper_is_a_folder_of_three_modules_or_still_one_module(book):
+def test_a_paper_is_a_folder_of_three_modules(book):
     root = book.write()
     (root / "_toc.yml").write_text("root: index\nchapters:\n- file: chapters/continual/lean\n")
     (root / "src/stages/papers/continual/lean/experiment.py").unlink()

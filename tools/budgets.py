@@ -1,7 +1,6 @@
 """What a page may take of a reader's time: words, cells, figures, sentences, sizes, and the sections in their order.
 
-A paper that is a folder has a lean page, with all of the budgets. An older one keeps its sections, and cells and
-functions as long as they were: counted in statements, since they have been laid out anew.
+A paper's page has all of the budgets. On other pages cells and functions are counted in statements.
 """
 
 import ast
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from IPython.core.inputtransformer2 import TransformerManager
-from pages import Page, is_lean, numbers, pages, paragraphs, sentences, words
+from pages import Page, numbers, pages, paragraphs, sentences, words
 
 from stages.catalogue import slugs
 
@@ -23,37 +22,33 @@ SECTIONS = (
     "Verdicts",
     "Turn the knob",
     "Exercises",
+    "What we changed, and what that costs",
 )
-LAST, OLDER_LAST = "What we changed, and what that costs", "What we changed, and why it matters"
 WORDS, CELLS, FIGURES = 1800, 14, 4
 BOX_WORDS, BOX_SENTENCES = 110, 4
 SENTENCE_WORDS, SENTENCE_NUMBERS = 25, 2
 CELL_LINES = 25
 CELL_STATEMENTS, FUNCTION_STATEMENTS = 25, 10
-OUTPUT_BYTES, OLDER_SLIDER_BYTES = 200_000, 600_000
+OUTPUT_BYTES = 200_000
 
 
 def budgets(root: Path) -> Iterator[str]:
     """The faults of all pages."""
     papers = slugs(root / "src/stages/papers")
     for page in pages(root):
-        lean = is_lean(root, page.name)
-        checks = [sizes(page, lean)]
+        checks = [sizes(page)]
         if page.name in papers:
-            checks.append(sections(page, lean))
-        if lean:
-            checks += [length(page), box(page), plainness(page), cells(page)]
+            checks += [sections(page), length(page), box(page), plainness(page), cells(page)]
         else:
-            checks.append(older_cells(page))
+            checks.append(statements_of_cells(page))
         for check in checks:
             yield from (f"chapters/{page.name}.ipynb: {fault}" for fault in check)
 
 
-def sections(page: Page, lean: bool) -> Iterator[str]:
+def sections(page: Page) -> Iterator[str]:
     """The sections of a paper's page stand in one order."""
-    expected = [*SECTIONS, LAST if lean else OLDER_LAST]
-    if page.sections != expected:
-        yield f"its sections are {page.sections}; expected {expected}, in this order"
+    if page.sections != [*SECTIONS]:
+        yield f"its sections are {page.sections}; expected {[*SECTIONS]}, in this order"
 
 
 def length(page: Page) -> Iterator[str]:
@@ -96,14 +91,14 @@ def plainness(page: Page) -> Iterator[str]:
 
 
 def cells(page: Page) -> Iterator[str]:
-    """Cells of a lean page are short."""
+    """Cells of a paper's page are short."""
     for cell in page.code:
         if (count := len(cell["source"].splitlines())) > CELL_LINES:
             yield f"a cell of {count} lines, at most {CELL_LINES}; move code to the package: {begin(cell)}"
 
 
-def older_cells(page: Page) -> Iterator[str]:
-    """Cells and functions of other pages are no longer than they were."""
+def statements_of_cells(page: Page) -> Iterator[str]:
+    """Cells and functions of other pages have few statements."""
     for cell in page.code:
         tree = ast.parse(TransformerManager().transform_cell(cell["source"]))
         if (count := statements(tree)) > CELL_STATEMENTS:
@@ -113,14 +108,13 @@ def older_cells(page: Page) -> Iterator[str]:
                 yield f"the function {node.name} has {count} statements, at most {FUNCTION_STATEMENTS}; move it"
 
 
-def sizes(page: Page, lean: bool) -> Iterator[str]:
+def sizes(page: Page) -> Iterator[str]:
     """No output is large."""
     for cell in page.code:
         for output in cell["outputs"]:
-            most = OLDER_SLIDER_BYTES if is_slider(output) and not lean else OUTPUT_BYTES
-            if (size := len(json.dumps(output))) > most:
+            if (size := len(json.dumps(output))) > OUTPUT_BYTES:
                 less = "fewer frames, or smaller ones" if is_slider(output) else "draw less, or smaller"
-                yield f"an output of {size:,} bytes, at most {most:,}; {less}: {begin(cell)}"
+                yield f"an output of {size:,} bytes, at most {OUTPUT_BYTES:,}; {less}: {begin(cell)}"
 
 
 def statements(tree: ast.AST) -> int:

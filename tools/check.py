@@ -26,7 +26,7 @@ from stages.catalogue import slugs as slugs_in
 ROOT = Path(__file__).resolve().parents[1]
 NOT_OURS = {"_build", "__pycache__", "dist"}
 TEXT = {".md", ".ipynb", ".py", ".toml", ".yml", ".yaml", ".cff", ".bib", ".json", ".css", ".js", ".txt"}
-PARTS = ("__init__.py", "method.py", "experiment.py")  # of a paper that is a folder
+PARTS = ("__init__.py", "method.py", "experiment.py")  # of a paper
 
 CODE = re.compile(r"^(```|~~~).*?^\1|(`+)[^`]*\2", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)|\b(?:href|src)=[\"']([^\"']+)")
@@ -56,8 +56,7 @@ def rooms(root: Path) -> Iterator[str]:
     for slug in sorted(papers):
         chapter, _, paper = slug.partition("/")
         needed = [f"chapters/{slug}.ipynb", f"tests/papers/{chapter}/test_{paper}.py", f"data/evidence/{slug}.json"]
-        if (root / "src/stages/papers" / slug).is_dir():
-            needed += [f"src/stages/papers/{slug}/{part}" for part in PARTS]
+        needed += [f"src/stages/papers/{slug}/{part}" for part in PARTS]
         for room in needed:
             if not (root / room).is_file():
                 yield f"{slug}: {room} is missing"

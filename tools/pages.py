@@ -96,11 +96,6 @@ def records(root: Path) -> dict[str, dict]:
     return {path.relative_to(folder).with_suffix("").as_posix(): json.loads(path.read_text("utf-8")) for path in paths}
 
 
-def is_lean(root: Path, slug: str) -> bool:
-    """Tell whether a paper has the form of a folder, and its page the shorter form that goes with it."""
-    return (root / "src/stages/papers" / slug / "method.py").is_file()
-
-
 def paragraphs(markdown: str, place: str = "") -> Iterator[str]:
     """Yield the prose of Markdown, a paragraph, list item or row of a table a line.
 

@@ -2,20 +2,14 @@
 
 An interval belongs to the claim that stands in brackets right after it, "2.9 (1.0 to 4.8) points (C1, ...)", or else to
 the claim named last before it, in its sentence or in its paragraph. A verdict word belongs to the claim named last
-before it in its sentence, or else to the one that comes after it. On pages whose paper is not yet a folder an interval
-may belong to the claim before or after it, have the level 95 % that all had, or be of any two arms of the record.
+before it in its sentence, or else to the one that comes after it.
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator
-from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 
-import numpy as np
-from pages import INTERVAL, PAGE_OF_PAPER, Page, is_lean, pages, paragraphs, records, sentences, value
-from scipy import special
+from pages import INTERVAL, PAGE_OF_PAPER, Page, pages, paragraphs, records, sentences, value
 
 KEY = re.compile(r"(?<![\w+-])C[1-9][a-z]?(?![\w+-])")
 VERDICT = re.compile(r"(?<![\w])(reproduced|inconclusive|contradicted)(?!\w)", re.IGNORECASE)
@@ -24,7 +18,6 @@ NOT_SAID = re.compile(r"(?:\bto be|\bwould be|\bwould have been|\bcould be|\bcan
 DENIED = re.compile(r"\bnot\W*$", re.IGNORECASE)
 CARD = re.compile(r"\{grid-item-card\}.*?^:link: chapters/(?P<slug>[\w/]+)$(?P<text>.*?)^:::", re.DOTALL | re.MULTILINE)
 JOINED = re.compile(r"[\s,*()]*(?:and|or|,)?[\s,*()]*")
-AS_BEFORE = 0.95  # the level of all intervals on older pages
 
 
 class Evidence:
@@ -39,40 +32,6 @@ class Evidence:
         parts = [row for name, row in self.rows.items() if re.fullmatch(rf"{key}[a-z]", name)]
         return [self.rows[key]] if key in self.rows else parts
 
-    @cached_property
-    def scores(self) -> dict[str, dict[str, list[float]]]:
-        """By metric and method, a value a seed."""
-        found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for row in sorted(self.record["scores"], key=lambda row: row["seed"]):
-            found[row["metric"]][row["method"]].append(row["value"])
-        return found
-
-    def as_before(self, row: dict) -> Iterator[dict]:
-        """A row's interval at the older level, in each of the settings of a claim that holds everywhere."""
-        for metric in [f"{row['metric']} [{setting}]" for setting in row["everywhere"]] or [row["metric"]]:
-            values = {method: np.array(value) for method, value in self.scores[metric].items()}
-            effect = values[row["better"]] - (values[row["worse"]] if row["worse"] else 0)
-            if row["over"]:
-                effect = effect - (values[row["over"][0]] - values[row["over"][1]])
-            yield interval(effect)
-
-    @cached_property
-    def differences(self) -> list[dict]:
-        """The intervals of all arms and of all differences between two of them, on all metrics."""
-        found = []
-        for methods in self.scores.values():
-            whole = [np.array(values) for values in methods.values() if len(values) == len(self.record["seeds"])]
-            found += map(interval, whole)
-            found += [interval(one - other) for one, other in combinations(whole, 2)]
-        return found
-
-
-def interval(effects: np.ndarray) -> dict:
-    """Student's interval around the mean effect, at the older level."""
-    error = effects.std(ddof=1) / len(effects) ** 0.5
-    reach = special.stdtrit(len(effects) - 1, 0.5 + AS_BEFORE / 2) * error
-    return {"effect": effects.mean(), "low": effects.mean() - reach, "high": effects.mean() + reach}
-
 
 def told(root: Path) -> Iterator[str]:
     """The faults of all pages."""
@@ -82,10 +41,10 @@ def told(root: Path) -> Iterator[str]:
     for page in pages(root):
         own = evidence.get(page.name)
         for paragraph in paragraphs(page.markdown, page.name):
-            for fault in of_paragraph(paragraph, page, own, evidence, is_lean(root, page.name)):
+            for fault in of_paragraph(paragraph, page, own, evidence):
                 yield f"chapters/{page.name}.ipynb: {fault}"
         if own:
-            yield from (f"chapters/{page.name}.ipynb: {fault}" for fault in of_box(page, own, is_lean(root, page.name)))
+            yield from (f"chapters/{page.name}.ipynb: {fault}" for fault in of_box(page, own))
 
 
 def of_cards(first_page: str, evidence: dict[str, Evidence]) -> Iterator[str]:
@@ -99,20 +58,18 @@ def of_cards(first_page: str, evidence: dict[str, Evidence]) -> Iterator[str]:
             yield f"the card of {slug} says {' and '.join(said) or 'no verdict'}; C1 is {verdict}"
 
 
-def of_box(page: Page, own: Evidence, lean: bool) -> Iterator[str]:
-    """The opening box tells the verdict of C1 in bold, and on a lean page its interval."""
+def of_box(page: Page, own: Evidence) -> Iterator[str]:
+    """The opening box tells the verdict of C1 in bold, and its interval."""
     text = " ".join(paragraphs(page.box))
     first = own.rows["C1"]
     said = re.search(r"\bC1\b[^*]*\*\*(reproduced|inconclusive|contradicted)\*\*", text)
     if not said or said[1] != first["verdict"]:
         yield f"the box In one minute must say what became of C1: ... C1 ... **{first['verdict']}**"
-    if lean and not any(agrees(match, first) for match in INTERVAL.finditer(text)):
+    if not any(agrees(match, first) for match in INTERVAL.finditer(text)):
         yield f"the box In one minute must give the interval of C1: {shown(first)}"
 
 
-def of_paragraph(
-    paragraph: str, page: Page, own: Evidence | None, evidence: dict[str, Evidence], lean: bool
-) -> Iterator[str]:
+def of_paragraph(paragraph: str, page: Page, own: Evidence | None, evidence: dict[str, Evidence]) -> Iterator[str]:
     """What a paragraph tells otherwise than the records."""
     before = ""
     for sentence in sentences(paragraph):
@@ -121,23 +78,19 @@ def of_paragraph(
         if own or (others and keys):
             known = [own, *others] if own else others
             for match in INTERVAL.finditer(sentence):
-                yield from of_interval(match, sentence, before, known, lean)
+                yield from of_interval(match, sentence, before, known)
             for match in VERDICT.finditer(sentence):
                 yield from of_verdict(match, sentence, keys, known)
         before += " " + sentence
 
 
-def of_interval(match: re.Match, sentence: str, before: str, known: list[Evidence], lean: bool) -> Iterator[str]:
+def of_interval(match: re.Match, sentence: str, before: str, known: list[Evidence]) -> Iterator[str]:
     """Compare an interval with the rows of its claim in the first record, or with any row of another's."""
     first, *others = known
-    keys = keys_of_interval(match, sentence, before, lean)
+    keys = keys_of_interval(match, sentence, before)
     rows = [row for key in keys for row in first.of(key)] or list(first.rows.values())
-    candidates = [(first, row) for row in rows] + [(other, row) for other in others for row in other.rows.values()]
-    if any(agrees(match, row) for _, row in candidates):
-        return
-    if not lean and any(agrees(match, older) for one, row in candidates for older in one.as_before(row)):
-        return
-    if not lean and any(agrees(match, difference) for one in known for difference in one.differences):
+    candidates = [*rows, *(row for other in others for row in other.rows.values())]
+    if any(agrees(match, row) for row in candidates):
         return
     printed = " ".join(match[0].split())
     if keys and (unknown := [key for key in keys if not first.of(key)]):
@@ -148,14 +101,12 @@ def of_interval(match: re.Match, sentence: str, before: str, known: list[Evidenc
         yield f"{printed} is no interval of the record; name its claim before it, and print it as recorded"
 
 
-def keys_of_interval(match: re.Match, sentence: str, before: str, lean: bool) -> list[str]:
-    """The claims that an interval may belong to; one, on a lean page."""
+def keys_of_interval(match: re.Match, sentence: str, before: str) -> list[str]:
+    """The claim that an interval belongs to, if one is named."""
     if in_brackets := IN_BRACKETS.match(sentence, match.end()):
         return [in_brackets[1]]
     earlier, later = KEY.findall(sentence[: match.start()]), KEY.findall(sentence[match.end() :])
-    if lean or not (earlier or later):
-        return earlier[-1:] or later[:1] or KEY.findall(before)[-1:]
-    return earlier[-1:] + later[:1]
+    return earlier[-1:] or later[:1] or KEY.findall(before)[-1:]
 
 
 def of_verdict(match: re.Match, sentence: str, keys: list[re.Match], known: list[Evidence]) -> Iterator[str]:

@@ -25,14 +25,14 @@ SHARED = ("common", "__init__", "__pycache__")  # in a chapter's folder, but no 
 def slugs(papers: Path = PACKAGE / "papers") -> list[str]:
     """List the slugs of all papers in alphabetical order.
 
-    A paper is a folder, or a module, in a chapter's folder. A name that begins with an
-    underscore is in preparation and not yet a paper of the book.
+    A paper is a folder in a chapter's folder. A name that begins with an underscore is
+    in preparation and not yet a paper of the book.
     """
     found = set()
     for path in papers.glob("*/*"):
-        is_paper = path.suffix == ".py" or (path / "__init__.py").is_file()
-        if is_paper and path.stem not in SHARED and not path.stem.startswith("_"):
-            found.add(f"{path.parent.name}/{path.stem}")
+        is_paper = (path / "__init__.py").is_file() and path.name not in SHARED
+        if is_paper and not path.name.startswith("_"):
+            found.add(f"{path.parent.name}/{path.name}")
     return sorted(found)
 
 

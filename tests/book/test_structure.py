@@ -14,14 +14,14 @@ from bs4 import BeautifulSoup
 from dependencies import Sources
 from IPython.core.inputtransformer2 import TransformerManager
 from notebooks import is_stale
-from pages import is_lean, page
+from pages import page
 
 from stages.evidence.sweep import default_seeds
 
 ROOT = check.ROOT
 NOTEBOOKS = [entry for entry in check.toc(ROOT) if (ROOT / f"{entry}.ipynb").is_file()]
 PAPERS = [entry for entry in NOTEBOOKS if entry.removeprefix("chapters/") in check.known(ROOT)]
-SECONDS, OLDER_SECONDS = 45, 90
+SECONDS = 45
 SLOWER = 2.5  # the machine that stored the outputs, with a second notebook beside it, against a quiet one
 LIVE_SEEDS = range(3)
 
@@ -31,10 +31,6 @@ every_paper = pytest.mark.parametrize("entry", PAPERS)
 
 def read(entry):
     return page(ROOT / f"{entry}.ipynb", ROOT / "chapters")  # read once, whoever asks
-
-
-def lean(entry):
-    return is_lean(ROOT, entry.removeprefix("chapters/"))
 
 
 def has(cell, tag):
@@ -70,8 +66,7 @@ def test_the_verdicts_are_compared_with_the_stored_ones(entry):
     compared = [cell for cell in read(entry).code if has(cell, "nbval-check-output")]
     assert compared
     assert all(cell["outputs"] for cell in compared)
-    if lean(entry):
-        assert all(has(cell, "hide-input") or has(cell, "hide-cell") for cell in compared), "it is to be folded"
+    assert all(has(cell, "hide-input") or has(cell, "hide-cell") for cell in compared), "it is to be folded"
 
 
 @every_paper
@@ -120,7 +115,7 @@ def test_it_ran_within_its_time(entry):
         assert times, "run it with: make notebooks"
         start, end = (datetime.fromisoformat(times[key]) for key in ("iopub.execute_input", "shell.execute_reply"))
         seconds += (end - start).total_seconds()
-    assert seconds <= SLOWER * (SECONDS if lean(entry) else OLDER_SECONDS)
+    assert seconds <= SLOWER * SECONDS
 
 
 @every_notebook

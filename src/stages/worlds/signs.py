@@ -25,7 +25,7 @@ PEN = 0.15  # half of the pen's width, in radii
 REACH = 1.6  # how far from its centre a sign's distances are known, in radii
 CELLS = 128  # of the table of distances, along a side
 SIZE = (0.30, 0.44)  # radius, as a fraction of the picture's side
-TURN = 0.35  # greatest rotation either way, in radians
+TURN = 0.35  # greatest rotation either way, in radians: 20 degrees
 POOLED = 4  # pixels that are compared as one when the signs are chosen
 
 
@@ -51,6 +51,7 @@ def sample(
     seed: int,
     *,
     style: shapes.Choice = "photo",
+    turn: float = TURN,
     stream: Sequence[str | int] = (),
 ) -> Scenes:
     """Draw a scene with one sign for every label; scene i is the same however many
@@ -60,6 +61,7 @@ def sample(
         labels: the signs, from 0 to 39.
         seed: with `stream`, decides all but the signs.
         style: as of `shapes.sample`.
+        turn: greatest rotation either way, in radians.
 
     Raises:
         ValueError: a label that no sign has.
@@ -75,7 +77,7 @@ def sample(
         texture="plain",
         style=style,
         size=SIZE,
-        rotation=(-TURN, TURN),
+        rotation=(-turn, turn),
         stream=("signs", *stream),
     )
     return replace(scenes, shape=labels.cpu()[:, None])

@@ -15,13 +15,13 @@ from stages.papers.continual.coda_prompt.experiment import ARMS, Settings
 from stages.papers.continual.common import arms
 from stages.papers.continual.common.loop import Budget, FineTuned, encode
 from stages.papers.continual.common.pools import L2P, DualPrompt
-from stages.papers.continual.common.scores import AVERAGE, FORGETTING, GLOBAL, NEW_NAMED
+from stages.papers.continual.common.scores import AVERAGE, CROSS, FORGETTING, GLOBAL, NAMED, NEW_NAMED
 from stages.papers.continual.common.streams import signs_r
 
 TINY = Settings(train=3, test=5, steps=40, batch=4)
 SEED = 3
 # Planted, another for each method: no arm can hide behind the rate or scale of another.
-RATES = {"CODA-Prompt": 0.01, "DualPrompt": 0.02, "L2P++": 0.03, "head only": 0.04, "FT++": 0.05}
+RATES = {"CODA-Prompt": 0.11, "DualPrompt": 0.12, "L2P++": 0.13, "head only": 0.14, "FT++": 0.15}
 SCALES = {"CODA-Prompt": 2.0, "DualPrompt": 0.5, "L2P++": 0.25}
 
 
@@ -105,8 +105,8 @@ def test_new_components_are_orthogonal_to_trained_ones_and_leave_them_alone():
 class Recorder:
     """Stands in for the learning: notes what it is given, and plants logits.
 
-    The k-th answers wrongly to k test images after the first task, and to 2k of 200 later: always for the other class
-    of a pair, within the first task.
+    The k-th answers wrongly to k test images after the first task, and to 2k of 200 later: for the other class of a
+    pair, within the first task, or for one of the second task where all classes are learnt at once.
     """
 
     def __init__(self):
@@ -121,8 +121,12 @@ class Recorder:
         for phase in range(len(stream)):
             wrong = 2 * k if phase or len(stream) == 1 else k
             answer = stream.test_labels.clone()
-            answer[:wrong] ^= 1
-            logits.append(F.one_hot(answer, stream.classes).float())
+            if len(stream) == 1:
+                answer[:wrong] += 8
+            else:
+                answer[:wrong] ^= 1
+            first, second = (F.one_hot(guess, stream.classes) for guess in (answer, stream.test_labels))
+            logits.append(2.0 * first + second)
         return torch.stack(logits)
 
 
@@ -166,9 +170,10 @@ EXPECTED = {
     "no attention": (NoAttention, "CODA-Prompt", 5, 40, False),
     "head only": (None, "head only", 5, None, False),
     "FT++": (FineTuned, "FT++", 5, None, False),
+    "FT++, rate of the prompts": (FineTuned, "CODA-Prompt, tuned", 5, None, False),
     "nearest mean": ("mean", None, 5, None, False),
-    "CODA-Prompt, all at once": (CodaPrompt, "CODA-Prompt", 1, 40, False),
-    "head only, all at once": (None, "head only", 1, None, False),
+    "CODA-Prompt, all at once": (CodaPrompt, "CODA-Prompt, all at once", 1, 40, False),
+    "head only, all at once": (None, "head only, all at once", 1, None, False),
     "CODA-Prompt, 20 tasks": (CodaPrompt, "CODA-Prompt", 20, 40, False),
     "DualPrompt, 20 tasks": (DualPrompt, "DualPrompt", 20, 40, False),
     "CODA-Prompt, size 5": (CodaPrompt, "CODA-Prompt", 5, 5, False),
@@ -189,9 +194,16 @@ def prompt_of(learner):
 def test_every_arm_is_its_own_method_at_its_own_rate_and_scale(wired):
     assert set(EXPECTED) == set(ARMS)
     assert len(wired.calls) == len(ARMS)
+    fixed = {
+        "CODA-Prompt, tuned": arms.RATES["CODA-Prompt"],
+        "CODA-Prompt, all at once": arms.JOINT_RATES["CODA-Prompt"],
+        "head only, all at once": arms.JOINT_RATES["head only"],
+    }
+    assert not {*fixed.values()} & {*RATES.values()}
+    assert len({*fixed.values()}) == 3
     for name, (kind, rate, *_) in EXPECTED.items():
         found = call(wired, name)
-        assert found.lr == RATES.get(rate), name
+        assert found.lr == (RATES | fixed).get(rate), name
         prompt = prompt_of(found.learner)
         if kind is FineTuned:
             assert type(found.learner) is FineTuned
@@ -202,7 +214,7 @@ def test_every_arm_is_its_own_method_at_its_own_rate_and_scale(wired):
         else:
             assert type(prompt) is kind, name
         if isinstance(prompt, CodaPrompt):
-            assert prompt.scale == SCALES[rate], name
+            assert prompt.scale == SCALES["CODA-Prompt"], name
         elif prompt is not None:
             entries = prompt.pool if kind is L2P else prompt.experts
             assert 0.9 * SCALES[rate] < entries.max() <= SCALES[rate], name
@@ -271,6 +283,8 @@ def test_scores_are_those_worked_out_by_hand(wired):
         k = planted(wired, name)
         if tasks == 1:
             assert (name, NEW_NAMED) not in wired.scores
+            assert wired.scores[name, NAMED] == pytest.approx(100)  # judged on the five tasks
+            assert wired.scores[name, CROSS] == pytest.approx(k, abs=1e-3)
             continue
         images = 200 / tasks  # of the first task: k are wrong when it is learnt, 2k later
         expected = {
@@ -294,6 +308,7 @@ SIDES = {  # the first is claimed to be above the second
     "C1b": ("CODA-Prompt", "L2P++"),
     "C1c": ("CODA-Prompt", "head only"),
     "C1d": ("CODA-Prompt", "nearest mean"),
+    "C1e": ("CODA-Prompt", "FT++"),
     "C5b": ("L2P++, size 60", "L2P++, size 5"),
     "C5c": ("DualPrompt, size 60", "DualPrompt, size 5"),
 }
@@ -320,12 +335,12 @@ def test_every_gate_is_the_difference_it_names(wired):
             wired.scores["base model", "photo accuracy"],
             k["head only, all at once"] - joint,
             k["CODA-Prompt"] - joint,
-            k["nearest mean"] - k["DualPrompt"],
-            k["FT++"] - k["CODA-Prompt"],
+            k["nearest mean"] - k["CODA-Prompt"],
+            k["FT++, rate of the prompts"] - k["CODA-Prompt"],
         ],
         abs=1e-3,
     )
-    assert [row["bound"] for row in rows] == [f"at least {bound}" for bound in (95, 2, 10, 0, 10)]
+    assert [row["bound"] for row in rows] == [f"at least {bound}" for bound in (95, 5, 10, 0, 10)]
 
 
 # ---- real learning, and the record

@@ -34,7 +34,7 @@ SEED = 5
 def vit():
     """Random parameters: what is tested here holds for any."""
     torch.manual_seed(0)
-    return ViT(classes=signs.COUNT, stem="convolution").eval().requires_grad_(False)
+    return ViT(classes=signs.COUNT + 8, stem="convolution").eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +265,8 @@ def test_answers_and_the_base_model_are_scored_by_hand(monkeypatch):
 
     def always_three(images):
         seen.append(images)
-        return F.one_hot(torch.full((len(images),), 3), signs.COUNT)
+        answers = F.one_hot(torch.full((len(images),), 3), signs.COUNT)
+        return torch.cat([answers, torch.full((len(images), 8), 2)], 1)  # and a colour, which does not count
 
     always_three.positions = torch.zeros(1)
     assert scores.photo_accuracy(always_three, 2, 7) == pytest.approx(100 / signs.COUNT)

@@ -1,7 +1,8 @@
-"""The losses, the penalties and the Fisher information, what each arm trains and keeps, CKA, and a fair comparison."""
+"""Losses, penalties and Fisher information against closed forms; what each arm trains and holds; the wiring."""
 
 import copy
-from dataclasses import asdict, replace
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,38 +13,37 @@ from torch.nn import functional as F
 from stages import zoo
 from stages.evidence import measured, tidy_scores
 from stages.models import ViT
-from stages.papers.continual import rehearsal_free as paper
-from stages.papers.continual.common import regularised
-from stages.papers.continual.common.arms import WIDTH
-from stages.papers.continual.common.loop import Budget, FineTuned, learn_stream, new_head
-from stages.papers.continual.common.metrics import accuracy_matrix
-from stages.papers.continual.common.regularised import (
-    LOSSES,
-    Arm,
-    Penalty,
-    Regularised,
-    bce_current,
-    bce_kd,
-    masked_softmax,
-    sampled_fisher,
-    softmax_kd,
+from stages.papers.continual.common import arms as chapter
+from stages.papers.continual.common.arms import CODA, DUAL, FTPP, HEAD, MEAN
+from stages.papers.continual.common.coda import CodaPrompt
+from stages.papers.continual.common.loop import Budget, FineTuned, encode, learn_stream, new_head
+from stages.papers.continual.common.pools import DualPrompt
+from stages.papers.continual.common.scores import AVERAGE, GLOBAL, NEW
+from stages.papers.continual.common.streams import Stream
+from stages.papers.continual.power_law_rehearsal import learners as power_law
+from stages.papers.continual.rehearsal_free import PAPER, experiment, learner, streams, tuning
+from stages.papers.continual.rehearsal_free.experiment import (
+    ANCHORED,
+    EWC,
+    FROZEN,
+    JOINT,
+    KD,
+    L2,
+    MEANS,
+    QKV,
+    QKV_JOINT,
+    QKV_L2,
+    at_random,
+    knob,
+    on_digits,
 )
-from stages.papers.continual.power_law_rehearsal.learners import EWC, diagonal_fisher
-from stages.papers.continual.rehearsal_free import PAPER, first_tasks, learn, run, split_digits
+from stages.papers.continual.rehearsal_free.learner import Arm, Regularised
+from stages.papers.continual.rehearsal_free.method import Penalty, bce_kd, feature_distance, sampled_fisher
 from stages.seeding import rng, torch_rng
 from stages.training import StackedMLP
 
-COMPARISONS = [*PAPER.claims, *PAPER.also]
-
 SMALL = Budget(2, 4)
-FULL = PAPER.profiles["full"]
 OWN, LABELS = slice(2, 4), torch.tensor([2, 3, 3, 2, 3])
-
-
-@pytest.fixture(autouse=True)
-def few(monkeypatch):
-    """A handful of pictures for the Fisher information: one gradient each takes its time."""
-    monkeypatch.setattr(regularised, "FISHER", 4)
 
 
 @pytest.fixture(scope="module")
@@ -54,27 +54,24 @@ def vit():
     return body
 
 
-def random_logits(classes=6, seed=0):
-    return torch.randn(5, classes, generator=torch.Generator().manual_seed(seed)).requires_grad_(True)
-
-
-def scribbles(classes, labels, seed, *, stream, **drawing):
-    """Noise in the place of written characters, which take long to draw."""
-    return torch.from_numpy(rng(seed, *stream).random((len(labels), 1, 20, 20), dtype=np.float32))
-
-
-def body_of(learner):
-    return {name: w.detach().clone() for name, w in learner.body.named_parameters()}
+def random_logits(seed=0):
+    return torch.randn(5, 6, generator=torch.Generator().manual_seed(seed)).requires_grad_(True)
 
 
 def value(penalty):
     return penalty.item() if isinstance(penalty, torch.Tensor) else penalty
 
 
+def move(parameters, by=0.1):
+    with torch.no_grad():
+        for p in parameters:
+            p += by
+
+
 # ---- losses
 
 
-def test_bce_with_distillation_is_a_sum_over_classes_and_a_mean_over_pictures():
+def test_bce_with_distillation_sums_over_classes_and_asks_the_teacher_for_the_old_ones():
     logits, teacher = random_logits(), random_logits(seed=1)
     total = 0.0
     for b, label in enumerate(LABELS):
@@ -82,489 +79,452 @@ def test_bce_with_distillation_is_a_sum_over_classes_and_a_mean_over_pictures():
             target = teacher[b, k].sigmoid() if k < 2 else (label == k).float()
             p = logits[b, k].sigmoid()
             total -= target * p.log() + (1 - target) * (1 - p).log()
-    assert bce_kd(logits, LABELS, OWN, teacher).item() == pytest.approx(total.item() / 5, rel=1e-5)
-
-
-def test_each_sigmoid_gets_its_own_gradient_however_many_classes_there_are():
-    """(σ(z) - target) / B: a mean over classes would shrink it as classes are added."""
-    logits, teacher = random_logits(), random_logits(seed=1)
-    (gradient,) = torch.autograd.grad(bce_kd(logits, LABELS, OWN, teacher), logits)
+    loss = bce_kd(logits, LABELS, OWN, teacher)
+    assert loss.item() == pytest.approx(total.item() / 5, rel=1e-5)
+    loss.backward()
+    assert teacher.grad is None
     target = F.one_hot(LABELS, 6).float()
     target[:, :2] = teacher[:, :2].sigmoid()
-    expected = (logits.sigmoid() - target) / 5
-    assert torch.allclose(gradient[:, :4], expected[:, :4], atol=1e-6)
-    assert (gradient[:, 4:] == 0).all()  # classes to come
-
-
-def test_a_network_like_its_teacher_is_left_alone_on_old_classes_and_without_teacher_pushed_down():
-    logits = random_logits()
-    (held,) = torch.autograd.grad(bce_kd(logits, LABELS, OWN, logits.detach()), logits)
+    torch.testing.assert_close(logits.grad[:, :4], ((logits.sigmoid() - target) / 5)[:, :4].detach())
+    assert (logits.grad[:, 4:] == 0).all()  # classes to come
+    # like its teacher the network is left alone on old classes, without teacher pushed down
+    (held,) = torch.autograd.grad(bce_kd(logits, LABELS, OWN, logits), logits)
     assert held[:, :2].abs().max() < 1e-7
     (free,) = torch.autograd.grad(bce_kd(logits, LABELS, OWN), logits)
     assert (free[:, :2] > 0).all()  # a step against it lowers every old logit
 
 
-def test_the_softmax_form_has_its_closed_gradient_on_the_old_classes():
-    """∂/∂z_old = (softmax(z)_old + T (p_student - p_teacher)) / B, p at temperature T: T² keeps the size of PredKD."""
-    logits, teacher, heat = random_logits(), random_logits(seed=1), 2.0
-    (gradient,) = torch.autograd.grad(softmax_kd(logits, LABELS, OWN, teacher, heat), logits)
-    pulled = heat * ((logits[:, :2] / heat).softmax(-1) - (teacher[:, :2] / heat).softmax(-1))
-    assert torch.allclose(gradient[:, :2], (logits[:, :4].softmax(-1)[:, :2] + pulled) / 5, atol=1e-6)
-    shifted = softmax_kd(logits, LABELS, OWN, teacher + 3.0, heat)
-    assert shifted.item() == pytest.approx(softmax_kd(logits, LABELS, OWN, teacher, heat).item(), rel=1e-5)
-
-
-def test_the_sigmoid_form_holds_the_level_of_old_logits_and_the_softmax_form_does_not():
-    """Why C3c: a teacher's softmax among old classes says nothing about old against new."""
-    teacher = random_logits(seed=1).detach()
-    lowered = teacher - torch.tensor([4.0, 4, 0, 0, 0, 0])
-    for loss, blind in ((softmax_kd, True), (bce_kd, False)):
-        own = slice(2, 2)  # no new class: only the distillation is left
-        labels = torch.zeros(5, dtype=torch.long)
-        kept, lost = (loss(z, labels, own, teacher) - loss(z, labels, own) for z in (teacher, lowered))
-        if blind:
-            assert lost.item() == pytest.approx(kept.item(), abs=1e-4)
-        else:
-            assert loss(lowered, labels, own, teacher) > loss(teacher, labels, own, teacher) + 0.5
-
-
-@pytest.mark.parametrize("loss", [bce_kd, softmax_kd])
-def test_no_gradient_reaches_the_teacher(loss):
-    logits, teacher = random_logits(), random_logits(seed=1)
-    loss(logits, LABELS, OWN, teacher).backward()
-    assert teacher.grad is None
-
-
-@pytest.mark.parametrize("loss", [bce_current, masked_softmax])
-def test_losses_on_current_classes_leave_old_rows_alone(loss):
-    logits = random_logits()
-    (gradient,) = torch.autograd.grad(loss(logits, LABELS, OWN), logits)
-    assert (gradient[:, [0, 1, 4, 5]] == 0).all()
-    assert (gradient[:, 2:4] != 0).all()
-
-
-def test_bce_on_current_classes_is_bce_in_the_first_task():
-    logits, labels = random_logits(), LABELS - 2
-    assert torch.equal(bce_current(logits, labels, slice(0, 2)), bce_kd(logits, labels, slice(0, 2)))
+def test_the_distance_of_features_is_a_sum_over_the_width_and_pulls_the_student_alone():
+    features, before = random_logits(), random_logits(seed=1)
+    loss = feature_distance(features, before)
+    by_hand = sum((f - b) ** 2 for f, b in zip(features.flatten().tolist(), before.flatten().tolist(), strict=True))
+    assert loss.item() == pytest.approx(by_hand / 5, rel=1e-5)
+    loss.backward()
+    torch.testing.assert_close(features.grad, 2 * (features - before).detach() / 5)
+    assert before.grad is None
 
 
 # ---- penalties
 
 
-def test_the_penalty_is_a_sum_over_weights_with_a_closed_gradient():
-    torch.manual_seed(0)
-    weights = [nn.Parameter(torch.randn(3, 4)), nn.Parameter(torch.randn(5))]
-    penalty, importance = Penalty(weights), [torch.rand(3, 4), torch.rand(5)]
-    assert penalty() == 0.0
-    penalty.move(importance)
-    assert penalty().item() == 0.0  # at its anchor
-    with torch.no_grad():
-        for w in weights:
-            w += torch.randn_like(w)
-    moved = [w.detach() - a for w, a in zip(weights, penalty.anchor, strict=True)]
-    assert penalty().item() == pytest.approx(
-        sum((f * m**2).sum().item() for f, m in zip(importance, moved, strict=True)), rel=1e-5
-    )
-    gradients = torch.autograd.grad(penalty(), weights)
-    for g, f, m in zip(gradients, importance, moved, strict=True):
-        assert torch.allclose(g, 2 * f * m)
-
-
-def test_for_one_past_task_it_is_the_chapters_ewc_with_half_the_strength():
+def test_the_penalty_has_a_closed_gradient_and_for_one_past_task_is_the_chapters_ewc():
     torch.manual_seed(0)
     model, images = StackedMLP((6, 8, 4), [0]), torch.rand(10, 6)
-    other = EWC(model, torch.tensor([3.0]))
-    penalty = Penalty(list(model.parameters()))
+    parameters = list(model.parameters())
+    other, penalty = power_law.EWC(model, torch.tensor([3.0])), Penalty(parameters)
+    assert penalty() == 0.0
     other.end_task(images)
-    penalty.move([1.5 * f for f in diagonal_fisher(model, images)])
+    importance = [1.5 * f for f in power_law.diagonal_fisher(model, images)]  # λ/2 there, λ here
+    penalty.move(importance)
+    assert penalty().item() == 0.0  # at its anchor
+    anchor = [p.detach().clone() for p in parameters]
     with torch.no_grad():
-        for w in model.parameters():
-            w += 0.1 * torch.randn_like(w)
-    expected = torch.autograd.grad(penalty(), list(model.parameters()))
-    for w in model.parameters():
-        w.grad = torch.zeros_like(w)
+        for p in parameters:
+            p += 0.1 * torch.randn_like(p)
+    moved = [p.detach() - a for p, a in zip(parameters, anchor, strict=True)]
+    by_hand = sum((f * m**2).sum().item() for f, m in zip(importance, moved, strict=True))
+    assert penalty().item() == pytest.approx(by_hand, rel=1e-5)
+    gradients = torch.autograd.grad(penalty(), parameters)
+    for p in parameters:
+        p.grad = torch.zeros_like(p)
     other.add_gradient()
-    assert all(torch.allclose(w.grad, e, atol=1e-6) for w, e in zip(model.parameters(), expected, strict=True))
+    for p, g, f, m in zip(parameters, gradients, importance, moved, strict=True):
+        torch.testing.assert_close(g, 2 * f * m)
+        torch.testing.assert_close(p.grad, g, atol=1e-6, rtol=1e-4)
 
 
-def test_ewc_has_one_anchor_and_a_running_sum_of_fisher_information(vit, stream, monkeypatch):
-    learner = Regularised(vit, stream, Arm(0.01, distil=True, penalty="EWC", strength=2.0), 0)
-    known = [[torch.full_like(w, 10.0**task) for w in learner.weights.values()] for task in range(3)]
-    monkeypatch.setattr(learner, "information", lambda task: known[task])
-    sums = []
-    end = learner.end
-    learner.end = lambda task: (end(task), sums.append(learner.penalty.importance[0].unique().item()))
-    learn_stream(learner, stream, SMALL, 0.01, 0)
-    assert sums == [2, 22, 222]
-    assert all(
-        torch.equal(a, w.detach()) for a, w in zip(learner.penalty.anchor, learner.weights.values(), strict=True)
-    )
-
-
-def test_l2_acts_in_task_one_from_a_pretrained_start_only_and_ewc_only_with_an_anchor_of_its_own(vit, stream):
-    plain = Arm(0.01, distil=True)
-    held = paper.held(replace(plain, penalty="L2"), 0.5)
-    free = paper.held(replace(plain, penalty="L2", random=True), 0.5)
-    ewc = replace(plain, penalty="EWC", strength=7.0)
-    for arm, first, later in (
-        (held, 0.5, 0.5),
-        (free, 0.0, 0.5),
-        (ewc, 0.0, None),
-        (replace(ewc, first=0.5), 0.5, None),
-    ):
-        learner = Regularised(vit, stream, arm, 0)
-        nn.init.normal_(learner.head.weight)
-        start = body_of(learner)
-        with torch.no_grad():
-            for w in learner.weights.values():
-                w += 0.1
-        expected = first * sum(0.01 * w.numel() for w in start.values())
-        assert value(learner.penalty()) == pytest.approx(expected, rel=1e-3)
-        learner.end(0)
-        if later is None:  # the pull to the start is over: what is left is Fisher information alone
-            fisher = learner.information(0)
-            assert all(torch.allclose(i, 7 * f) for i, f in zip(learner.penalty.importance, fisher, strict=True))
-        else:
-            assert all((i == later).all() for i in learner.penalty.importance)
-        assert value(learner.penalty()) == 0.0
-
-
-def test_the_head_is_not_penalised(vit, stream):
-    learner = Regularised(vit, stream, paper.held(Arm(0.01, penalty="L2"), 1.0), 0)
-    with torch.no_grad():
-        learner.head.weight += 1
-    assert value(learner.penalty()) == 0.0
-
-
-# ---- Fisher information
-
-
-@pytest.mark.parametrize("loss", ["bce", "softmax", "masked"])
-def test_fisher_information_is_the_mean_square_of_single_pictures_gradients(vit, stream, loss, monkeypatch):
-    learner = Regularised(vit, stream, Arm(0.01, loss, trained="qkv"), 0)
-    nn.init.normal_(learner.head.weight)  # a head of zeros has no gradient to pass on
-    got, asked = learner.information(1), slice(2, 4) if loss == "masked" else slice(0, 4)
-    rows = learner._some(stream.rows(1), 4, "fisher", 1)
+@pytest.mark.parametrize("loss", ["bce", "masked"])
+def test_fisher_information_is_the_mean_square_of_single_images_gradients(vit, stream, loss, monkeypatch):
+    monkeypatch.setattr(learner, "FISHER", 4)
+    made = Regularised(vit, stream, Arm(0.01, loss, trained="qkv"), 0)
+    nn.init.normal_(made.head.weight)  # a head of zeros has no gradient to pass on
+    got, asked = made.information(1), slice(2, 4) if loss == "masked" else slice(0, 4)
+    task = stream.rows(1)
+    rows = task[torch.from_numpy(rng(0, "fisher", 1).permutation(len(task))[:4])]
     chance = torch_rng(0, "answers", 1)
-    logits = learner.head(learner.body(stream.images[rows]))[:, asked].detach()
+    logits = made.head(made.body(stream.images[rows]))[:, asked].detach()
     if loss == "bce":
         drawn = torch.bernoulli(logits.sigmoid(), generator=chance)
     else:
-        drawn = F.one_hot(torch.multinomial(logits.softmax(-1), 1, generator=chance)[:, 0], logits.shape[1])
-    expected = [torch.zeros_like(w) for w in learner.weights.values()]
+        drawn = F.one_hot(torch.multinomial(logits.softmax(-1), 1, generator=chance)[:, 0], 2)
+    expected = [torch.zeros_like(p) for p in made.held.values()]
     for image, y in zip(stream.images[rows], drawn, strict=True):
-        z = learner.head(learner.body(image[None]))[0, asked]
+        z = made.head(made.body(image[None]))[0, asked]
         p = z.sigmoid()
         log_p = (y * p.log() + (1 - y) * (1 - p).log()).sum() if loss == "bce" else (y * z.log_softmax(-1)).sum()
-        for e, g in zip(expected, torch.autograd.grad(log_p, list(learner.weights.values())), strict=True):
+        for e, g in zip(expected, torch.autograd.grad(log_p, list(made.held.values())), strict=True):
             e += g**2 / 4
-    assert all(torch.allclose(g, e, rtol=1e-3, atol=1e-9) for g, e in zip(got, expected, strict=True))
+    for g, e in zip(got, expected, strict=True):
+        torch.testing.assert_close(g, e, rtol=1e-3, atol=1e-9)
     assert any(g.max() > 0 for g in got)
 
 
-def test_drawn_answers_estimate_the_chapters_exact_fisher_information():
+def test_drawn_answers_estimate_the_exact_fisher_information():
     torch.manual_seed(0)
     model = StackedMLP((6, 8, 3), [0])
     alone, image = model.member(0), torch.rand(1, 6)
-    exact = diagonal_fisher(model, image)[0][0].T  # the first layer's weights, as `nn.Linear` has them
+    exact = power_law.diagonal_fisher(model, image)[0][0].T  # the first layer's, as `nn.Linear` has them
 
-    def answer(weights, images):
-        return torch.func.functional_call(alone, weights, (images,))
+    def answer(given, images):
+        return torch.func.functional_call(alone, given, (images,))
 
     chance = torch.Generator().manual_seed(0)
-    drawn = sampled_fisher(answer, {"0.weight": alone[0].weight.detach()}, image.expand(6000, -1), False, chance)[0]
-    assert torch.allclose(drawn, exact, rtol=0.1, atol=exact.max().item() / 100)
+    given = {"0.weight": alone[0].weight.detach()}
+    drawn = sampled_fisher(answer, given, image.expand(4000, -1), False, chance, size=500)[0]
+    torch.testing.assert_close(drawn, exact, rtol=0.12, atol=exact.max().item() / 100)
 
 
 # ---- the learner
 
 
-def test_learners_of_a_seed_start_alike_from_a_copy_of_the_body(vit, stream):
-    arms = Arm(0.1), Arm(0.2, "softmax", distil=True), Arm(0.1, "masked", trained="qkv")
-    learners = [Regularised(vit, stream, arm, 4) for arm in arms]
-    assert all(torch.equal(w, body_of(learner)[name]) for learner in learners for name, w in vit.named_parameters())
-    assert torch.equal(learners[0].head.weight, learners[1].head.weight)
-    assert not torch.equal(learners[0].head.weight, Regularised(vit, stream, arms[0], 5).head.weight)
-    chapter = new_head(ViT(width=16, depth=2, heads=2), stream.classes)  # under the masked softmax, that of the prompts
-    assert torch.equal(learners[2].head.weight, chapter.weight)
-    assert torch.equal(learners[2].head.bias, chapter.bias)
-    with torch.no_grad():
-        next(learners[0].body.parameters()).add_(1)
-    assert not torch.equal(next(vit.parameters()), next(learners[0].body.parameters()))
+def test_what_is_held_in_task_one_and_after_it(vit, stream, monkeypatch):
+    """L2 acts in task 1 from a pre-trained start alone; EWC has one anchor and a sum of Fisher information."""
+    plain = Arm(0.01, distil=True)
+    ewc = plain.held("EWC", 2.0)
+    monkeypatch.setattr(
+        Regularised, "information", lambda self, task: [torch.full_like(p, 10.0**task) for p in self.held.values()]
+    )
+    for arm, importances in (
+        (plain, (0, 0, 0)),
+        (plain.held("L2", 0.5), (0.5, 0.5, 0.5)),
+        (replace(plain, random=True).held("L2", 0.5), (0, 0.5, 0.5)),
+        (ewc, (0, 2, 22)),
+        (replace(ewc, first=0.5), (0.5, 2, 22)),  # the pull to the start ends with task 1
+        (plain.held("FeatKD", 0.5), (0, 0, 0)),
+    ):
+        made = Regularised(vit, stream, arm, 0)
+        size = sum(p.numel() for p in made.held.values())
+        for task, importance in enumerate(importances):
+            assert value(made.penalty()) == 0.0
+            move(made.head.parameters(), 1.0)  # the head is not held
+            move(made.held.values())
+            assert value(made.penalty()) == pytest.approx(importance * 0.01 * size, rel=1e-3), arm
+            made.end(task)
 
 
 def test_without_penalty_and_teacher_it_is_the_chapters_fine_tuning(stream):
     torch.manual_seed(1)
     whole = ViT(width=16, depth=2, heads=2)
-    body = ViT(width=16, depth=2, heads=2)
-    body.load_state_dict(whole.state_dict())
+    body = copy.deepcopy(whole)
     body.head = nn.Identity()
-    learner = Regularised(body, stream, Arm(0.01, "masked"), 0)
-    mine = learn_stream(learner, stream, SMALL, 0.01, 0)
-    theirs = learn_stream(FineTuned(whole, stream, hide=True), stream, SMALL, 0.01, 0)
-    assert torch.allclose(mine, theirs, atol=1e-5)
+    made = Regularised(body, stream, Arm(0.01, "masked"), 0)
+    assert torch.equal(made.head.weight, new_head(whole, stream.classes).weight)
+    mine = learn_stream(made, stream, SMALL, 0.01, 0)
+    theirs = learn_stream(FineTuned(whole, stream), stream, SMALL, 0.01, 0)
+    torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 
-def test_qkv_alone_trains_the_projections_of_every_block_and_the_head(vit, stream):
-    learner = Regularised(vit, stream, replace(FULL.shapes[paper.QKV_L2], lr=0.01), 0)
-    before, head = body_of(learner), learner.head.weight.detach().clone()
-    assert sorted(learner.weights) == sorted(n for n in before if ".attention.qkv." in n)
-    assert len(learner.weights) == 2 * len(vit.blocks)
-    learn_stream(learner, stream, SMALL, 0.01, 0)
-    after = body_of(learner)
-    assert {n for n in before if not torch.equal(before[n], after[n])} == set(learner.weights)
-    assert not torch.equal(head, learner.head.weight)
+def test_an_arm_trains_what_it_names_on_a_copy_of_the_body(vit, stream):
+    for trained in ("qkv", "head", "all"):
+        made = Regularised(vit, stream, Arm(0.01, "masked", trained=trained), 4)
+        before = {name: p.detach().clone() for name, p in made.body.named_parameters()}
+        assert all(torch.equal(p, before[name]) for name, p in vit.named_parameters())
+        names = {"qkv": {n for n in before if ".attention.qkv." in n}, "head": set(), "all": set(before)}[trained]
+        assert set(made.held) == names
+        learn_stream(made, stream, SMALL, 0.01, 4)
+        after = dict(made.body.named_parameters())
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert changed <= names
+        assert not names or changed
+        assert made.head.weight.any()
+        assert made.trained == sum(p.numel() for n, p in after.items() if n in names) + 17 * stream.classes
+    heads = [
+        Regularised(vit, stream, arm, seed).head.weight
+        for arm, seed in ((Arm(1.0), 4), (Arm(2.0, distil=True), 4), (Arm(1.0), 5))
+    ]
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
 
 
-def test_a_head_alone_leaves_no_weight_to_penalise():
-    assert Regularised(nn.Identity(), split_digits(0), Arm(0.1, trained="head"), 0).weights == {}
+def test_the_loss_is_that_of_the_arm_and_its_teacher_the_frozen_network_of_the_last_task(vit, stream):
+    for arm in (
+        Arm(0.05),
+        Arm(0.05, distil=True),
+        Arm(0.05).held("FeatKD", 0.5),
+        Arm(0.05, distil=True).held("FeatKD", 0.5),
+    ):
+        made = Regularised(vit, stream, arm, 0)
+        rows, own = stream.rows(1)[:4], stream.own(1)
+        images, labels = stream.images[rows], stream.labels[rows]
+        before = made.body(images).detach()
+        taught = made.head(before).detach()
+        made.end(0)
+        move(made.start(1))
+        features = made.body(images)
+        expected = bce_kd(made.head(features), labels, own, taught if arm.distil else None)
+        if arm.penalty:
+            expected = expected + 0.5 * feature_distance(features, before)
+        torch.testing.assert_close(made.loss(rows, 1), expected)
+        made.loss(rows, 1).backward()
+        if made.teacher:
+            assert all(p.grad is None for part in made.teacher for p in part.parameters())
+        assert bool(made.teacher) == (arm != Arm(0.05))
 
 
-def test_the_teacher_is_the_network_of_the_last_task_and_stays_as_it_was(vit, stream):
-    learner = Regularised(vit, stream, Arm(0.05, distil=True), 0)
-    first = learn_stream(learner, first_tasks(stream, 1), SMALL, 0.05, 0)[0]
-    body, head = learner.teacher
-    at_first = head(body(stream.test_images[:4])).detach().clone()
-    assert torch.allclose(at_first, first[:4], atol=1e-6)
-    learner.start(1)
-    learner.loss(stream.rows(1)[:4], 1).backward()
-    with torch.no_grad():
-        for w in learner.start(1):
-            w -= 0.1 * w.grad
-    assert torch.equal(head(body(stream.test_images[:4])), at_first)
-    assert all(w.grad is None for w in (*body.parameters(), *head.parameters()))
+# ---- the streams
 
 
-def test_distillation_pulls_nothing_before_the_new_task_has_moved_the_network(vit, stream):
-    learner = Regularised(vit, stream, Arm(0.05, distil=True), 0)
-    learn_stream(learner, first_tasks(stream, 1), SMALL, 0.05, 0)
-    (gradient,) = torch.autograd.grad(learner.loss(stream.rows(1)[:4], 1), learner.head.weight)
-    assert gradient[:2].abs().max() < 1e-6
-    assert gradient[2:4].abs().max() > 1e-3
-    assert (gradient[4:] == 0).all()
+def scribbles(classes, labels, seed, *, stream, **drawing):
+    """Noise in the place of written characters, which take long to draw."""
+    return torch.from_numpy(rng(seed, *stream).random((len(labels), 1, 20, 20), dtype=np.float32))
 
 
-def test_feature_distillation_is_the_squared_distance_to_the_last_tasks_features(vit, stream):
-    arm = Arm(0.05, penalty="FeatKD", strength=3.0)
-    learner, rows = Regularised(vit, stream, arm, 0), stream.rows(1)[:4]
-    plain = Regularised(vit, stream, replace(arm, penalty=""), 0)
-    assert torch.equal(learner.loss(stream.rows(0)[:4], 0), plain.loss(stream.rows(0)[:4], 0))  # none in task 1
-    learner.end(0)
-    assert torch.allclose(learner.loss(rows, 1), plain.loss(rows, 1))
-    before = vit(stream.images[rows])
-    with torch.no_grad():
-        for one, other in zip(learner.weights.values(), plain.weights.values(), strict=True):
-            one += 0.01
-            other += 0.01
-    distance = (learner.body(stream.images[rows]) - before).square().sum() / 4
-    assert (learner.loss(rows, 1) - plain.loss(rows, 1)).item() == pytest.approx(3 * distance.item(), rel=1e-3)
-
-
-def test_replay_shows_kept_pictures_of_old_classes_and_only_from_task_two_on(vit, stream):
-    learner = Regularised(vit, stream, Arm(0.05, replay=2), 0)
-    assert [len(rows) for rows in learner.kept] == [2] * 6
-    assert all((stream.labels[rows] == c).all() for c, rows in enumerate(learner.kept))
-    shown = learner._with_old(stream.rows(2)[:8], 2)
-    assert len(shown) == 8
-    assert (stream.labels[shown[:4]] >= 4).all()
-    assert set(shown[4:].tolist()) <= set(torch.cat(learner.kept[:4]).tolist())
-    other = Regularised(vit, stream, Arm(0.05), 0)
-    assert torch.equal(learner.loss(stream.rows(0)[:4], 0), other.loss(stream.rows(0)[:4], 0))
-
-
-def test_joint_training_takes_as_many_updates_on_all_classes_at_once(vit, stream):
-    taken = []
-
-    class Counted(nn.Identity):
-        def forward(self, x):
-            if torch.is_grad_enabled():
-                taken.append(len(x))
-            return x.flatten(1)
-
-    for joint in (True, False):
-        taken.clear()
-        logits = learn(Arm(0.01, joint=joint), Counted(), stream, SMALL, 0)[1]
-        assert taken == [4] * 6
-        assert len(logits) == (1 if joint else 3)
-
-
-def test_what_is_kept_beside_the_network_is_counted(vit, stream):
-    size = sum(w.numel() for w in vit.parameters())
-    head = 16 * 6 + 6
-    qkv = sum(w.numel() for n, w in vit.named_parameters() if "attention.qkv" in n)
-
-    def of(**arm):
-        learner = Regularised(vit, stream, Arm(0.1, **arm), 0)
-        return learner.trained, learner.copies
-
-    assert of() == (size + head, 0)
-    assert of(distil=True, penalty="L2") == (size + head, 2 * size + head)
-    assert of(loss="masked", penalty="L2", trained="qkv") == (qkv + head, qkv)
-    assert of(loss="masked", penalty="EWC", trained="qkv") == (qkv + head, 2 * qkv)
-    assert of(replay=2) == (size + head, 6 * 2 * 3 * 32 * 32)
-
-
-# ---- CKA
-
-
-def test_representations_are_those_after_each_relu_and_the_logits_of_the_first_classes():
-    stream = split_digits(0)
-    learner = Regularised(paper.perceptron(0), stream, Arm(0.1), 0)
-    nn.init.normal_(learner.head.weight)
-    first, second, logits = learner.representations()
-    shown = stream.test_images[stream.test_labels < 2]
-    assert torch.allclose(first, learner.body[0](shown).relu())
-    assert torch.allclose(second, learner.body(shown))
-    assert torch.allclose(logits, learner.head(learner.body(shown))[:, :2])
-
-
-# ---- the experiment
-
-
-def test_split_digits_are_two_new_digits_a_task_in_an_order_of_the_seed():
-    stream = split_digits(3)
-    assert len(stream) == 5
-    assert sorted(stream.names) == list("0123456789")
-    assert stream.names != split_digits(4).names
-    assert torch.equal(stream.images, split_digits(4).images)  # the same split for every seed
-    world = paper.digits.load()
-    assert [stream.names[label] for label in stream.labels[:50]] == [str(d) for d in world.train_labels[:50].tolist()]
-
-
-def test_a_prefix_of_a_stream_shows_nothing_of_later_tasks(stream):
-    cut = first_tasks(stream, 2)
-    assert len(cut) == 2
-    assert cut.names == stream.names[:4]
-    assert len(cut.labels) == 24
-    assert cut.labels.max() == cut.test_labels.max() == 3
-
-
-def test_compared_arms_differ_in_what_their_names_say_alone():
-    def differ(one, other):
-        a, b = asdict(one), asdict(other)
-        return {name for name in a if a[name] != b[name]}
-
-    shapes, digits, glyphs = FULL.shapes, FULL.digits, FULL.glyphs
-    penal = {"penalty", "strength", "first"}
-    for start in (str, paper.at_random):
-        plain = glyphs[start(paper.KD)]
-        for name in (paper.L2, paper.EWC, paper.FEAT):
-            assert differ(plain, glyphs[start(name)]) <= penal
-    assert differ(glyphs[paper.KD], glyphs[paper.at_random(paper.KD)]) <= {"random", "lr"}
-    assert differ(glyphs[paper.EWC], glyphs[paper.ANCHORED]) == {"first"}
-    assert glyphs[paper.ANCHORED].first == glyphs[paper.L2].strength
-    for name in (paper.QKV_L2, paper.QKV_EWC):
-        assert differ(shapes[paper.QKV], shapes[name]) <= penal
-        assert shapes[name].loss == "masked"
-    for penalty in paper.PENALTIES:
-        alone, both = digits[f"{penalty} alone"], digits[f"{paper.KD}+{penalty}"]
-        assert differ(alone, both) <= {"distil", "strength"}
-        assert alone.strength > 0
-        assert both.strength > 0
-    assert differ(digits[paper.KD], digits[f"{paper.SOFT}, {paper.KD}"]) == {"loss"}
-    assert all(arm.loss in LOSSES for arms in (shapes, digits, glyphs) for arm in arms.values())
-    assert all(arm.random for arm in digits.values())
-
-
-def test_strengths_lie_on_the_grid_of_their_penalty():
-    for arm in (*FULL.digits.values(), *FULL.glyphs.values(), *FULL.shapes.values()):
-        assert not arm.penalty or arm.strength in paper.GRIDS[arm.penalty]
-    assert len({len(grid) for grid in paper.GRIDS.values()}) == 1
-
-
-@pytest.fixture
-def tiny(monkeypatch):
-    """Random weights as base models: what is tested holds for any."""
-    torch.manual_seed(0)
-    vit = ViT(width=WIDTH, depth=4, heads=2, stem="convolution").requires_grad_(False)
-    recipe = zoo.find("glyph_conv4")
-    base = {"vit_p8": vit, "glyph_conv4": recipe.build(recipe.settings).requires_grad_(False)}
-    monkeypatch.setattr(zoo, "load", lambda name: copy.deepcopy(base[name]))
-    monkeypatch.setattr(paper.glyphs, "write", scribbles)
-    one = Budget(1, 4)
-    return replace(
-        FULL,
-        ways=2,
-        train=5,
-        test=5,
-        budget=one,
-        digits_budget=one,
-        glyph_budget=one,
-        lambdas=(0.5,),
-        glyph_train=2,
-        glyph_test=1,
-    )
-
-
-def found(outcome):
-    return {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
-
-
-def test_a_whole_run_measures_every_claim_and_is_pure(tiny):
-    outcome = run(tiny, 0)
-    assert measured(COMPARISONS, tidy_scores({0: outcome})) == COMPARISONS
-    again, kept = found(run(replace(tiny, digits={}, prompts=(), lambdas=()), 0)), found(outcome)
-    assert again
-    assert all(kept[name] == value for name, value in again.items())
-
-
-def test_an_arms_numbers_do_not_depend_on_the_other_arms(tiny):
-    every = found(run(replace(tiny, digits={}, shapes={}, prompts=(), lambdas=()), 0))
-    alone = {paper.EWC: FULL.glyphs[paper.EWC]}
-    few = found(run(replace(tiny, digits={}, shapes={}, prompts=(), lambdas=(), glyphs=alone), 0))
-    assert (paper.EWC, paper.ACCURACY) in few
-    assert all(every[name] == value for name, value in few.items())
-
-
-def test_claims_over_several_methods_read_the_scores_they_name(tiny):
-    scores = found(run(replace(tiny, shapes={}, prompts=(), lambdas=()), 0))
-    assert scores[paper.WITHOUT, f"{paper.ACCURACY} [EWC]"] == scores["EWC alone, digits", paper.ACCURACY]
-    assert scores[paper.WITH, f"{paper.ACCURACY} [L2]"] == scores["PredKD+L2, digits", paper.ACCURACY]
-    assert scores[paper.WITHOUT, f"{paper.BEYOND} [L2]"] == scores["L2 alone, digits", paper.ACCURACY] - 20
-    both = scores["PredKD, random start", paper.NEW] + scores["PredKD, random start", paper.FELL]
-    assert scores[paper.RANDOM, f"{paper.PLASTIC} [PredKD]"] == both
-
-
-def test_the_recorded_matrix_is_the_one_the_scores_come_from(tiny):
-    alone = {paper.KD: FULL.glyphs[paper.KD]}
-    outcome = run(replace(tiny, digits={}, shapes={}, prompts=(), lambdas=(), glyphs=alone), 0)
-    curves = {c["name"]: c["y"] for c in outcome.curves if c["method"] == paper.KD}
-    matrix, scores = torch.tensor(curves["accuracy matrix"]).view(5, 5), found(outcome)
-    assert scores[paper.KD, paper.ACCURACY] == pytest.approx(matrix[-1].mean().item())
-    assert scores[paper.KD, paper.NEW] == pytest.approx(matrix.diagonal().mean().item())
-    assert len(curves["CKA by depth"]) == 5  # four convolutions and the logits
-    assert min(curves["CKA by depth"]) >= 0
-    assert max(curves["CKA by depth"]) <= 1 + 1e-5
-
-
-def test_both_starts_have_one_shape_and_the_random_one_is_the_seeds_own(tiny):
-    pre, random, other = (paper.convolutions(*which) for which in ((0, False), (0, True), (1, True)))
-    assert [w.shape for w in pre.parameters()] == [w.shape for w in random.parameters()]
-    assert torch.equal(random[0].weight, paper.convolutions(0, True)[0].weight)
-    assert not torch.equal(random[0].weight, other[0].weight)
-    assert not torch.equal(pre[0].weight, random[0].weight)
-    assert torch.equal(pre[0].weight, paper.convolutions(1, False)[0].weight)
-
-
-def test_the_characters_of_a_stream_are_new_to_the_base_model_and_to_other_seeds():
+def test_streams_are_a_seeds_own_new_to_the_base_model_and_their_splits_disjoint(monkeypatch):
     known, asked = zoo.find("glyph_conv4").settings, []
-    original = paper.glyphs.characters
-    for seed in (0, 1):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(paper.glyphs, "characters", lambda a, each: asked.append(set(a)) or original(a, each))
-            stream = paper.characters(seed, train=6, test=4)
-    assert not asked[0] & asked[1]
-    assert not (asked[0] | asked[1]) & set(range(known.alphabets))
-    assert len(stream) == 5
-    assert stream.labels.bincount().tolist() == [6] * 20
-    assert stream.test_labels.bincount().tolist() == [4] * 20
+    original = streams.glyphs.characters
+    monkeypatch.setattr(streams.glyphs, "characters", lambda a, each: asked.append(set(a)) or original(a, each))
+    monkeypatch.setattr(streams.glyphs, "write", scribbles)
+    for make in (streams.split_digits, lambda seed: streams.characters(seed, 6, 4)):
+        one, again, other = (make(seed) for seed in (0, 0, 1))
+        assert len(one) == 5
+        assert torch.equal(one.images, again.images)
+        assert torch.equal(one.labels, again.labels)
+        assert not (torch.equal(one.labels, other.labels) and torch.equal(one.images, other.images))
+        seen = {image.numpy().tobytes() for image in one.images}
+        assert not seen & {image.numpy().tobytes() for image in one.test_images}
+    assert one.labels.bincount().tolist() == [6] * 20
+    assert one.test_labels.bincount().tolist() == [4] * 20
+    assert not asked[0] & asked[2]
+    assert not (asked[0] | asked[2]) & set(range(known.alphabets))
+    pre, random, other = (streams.convolutions(*which) for which in ((0, False), (0, True), (1, True)))
+    assert torch.equal(pre[0].weight, zoo.load("glyph_conv4").layers[0].weight)
+    assert [p.shape for p in pre.parameters()] == [p.shape for p in random.parameters()]
+    assert torch.equal(random[0].weight, streams.convolutions(0, True)[0].weight)
+    assert not torch.equal(random[0].weight, other[0].weight)
+    assert not torch.equal(streams.perceptron(0)[0].weight, streams.perceptron(1)[0].weight)
 
 
-def test_a_head_alone_reads_frozen_features_made_once(tiny):
-    stream = paper.characters(0, train=3, test=2)
-    body, seen = paper.glyph_body(FULL.glyphs[paper.FROZEN], stream, 0)
-    assert isinstance(body, nn.Identity)
+# ---- the wiring of the experiment
+
+
+class Recorder:
+    """Stands in for the loop over tasks: notes what it is given and returns planted logits.
+
+    The k-th learner answers 40 + 2k - 2 (n - i) per cent of task i's test images rightly after phase n, and names
+    another class of the same task for the others.
+    """
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, made, stream, budget, rate, seed):
+        labels = stream.test_labels
+        ways = stream.classes // 5
+        phases = len(stream)
+        logits = torch.zeros(phases, len(labels), stream.classes)
+        for task in range(5):
+            rows = (labels // ways == task).nonzero()[:, 0]
+            wrong = task * ways + (labels[rows] - task * ways + 1) % ways
+            for phase in range(phases):
+                share = (40 + 2 * len(self.calls) - 2 * max(0, phase - task)) / 100
+                right = torch.arange(len(rows)) < round(share * len(rows))
+                logits[phase, rows, torch.where(right, labels[rows], wrong)] = 1.0
+        self.calls.append(SimpleNamespace(made=made, stream=stream, budget=budget, rate=rate, seed=seed))
+        return logits
+
+
+def record(settings, seed):
+    """Run the experiment with the loop replaced by a recorder, and random networks and noise for images."""
+    recorder = Recorder()
+    torch.manual_seed(0)
+    net = ViT(width=64, depth=4, heads=4).requires_grad_(False)
+    recipe = zoo.find("glyph_conv4")
+    base = recipe.build(recipe.settings).requires_grad_(False)
+    opened = []
+
+    def open_world(seed, tasks, ways, train, test):
+        opened.append((seed, tasks, ways, train, test))
+
+        def draw(each, name):
+            labels = torch.arange(tasks * ways).repeat_interleave(each)
+            return torch.rand(len(labels), 3, 32, 32, generator=torch_rng(seed, name)), labels
+
+        made = Stream(*draw(train, "train"), *draw(test, "test"), ways, tasks * ways)
+        return chapter.World(net, made, encode(net, made, chapter.BLOCKS[0]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learner, "learn_stream", recorder)
+        patch.setattr(chapter, "learn_stream", recorder)
+        patch.setattr(chapter, "open_world", open_world)
+        patch.setattr(chapter, "RATES", {CODA: 0.1, DUAL: 0.2, HEAD: 0.3, FTPP: 0.4})
+        patch.setattr(streams.glyphs, "write", scribbles)
+        patch.setattr(zoo, "load", lambda name: copy.deepcopy(base))
+        outcome = PAPER.run(settings, seed)
+    scores = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
+    return SimpleNamespace(calls=recorder.calls, scores=scores, outcome=outcome, base=base, net=net, opened=opened)
+
+
+TINY = replace(
+    PAPER.settings("full"),
+    digits=Budget(3, 4),
+    characters=Budget(5, 6),
+    signs=Budget(7, 8),
+    written=(3, 25),
+    drawn=(2, 3, 50),
+    strengths=(0.07,),
+)
+
+
+@pytest.fixture(scope="module")
+def wired():
+    """A run of all arms."""
+    return record(TINY, 3)
+
+
+def call_of(wired, name):
+    """Find the call behind a score, and its number."""
+    joint = name in (JOINT, QKV_JOINT)
+    k = round((wired.scores[name, AVERAGE] - (40 if joint else 36)) / 2)
+    return wired.calls[k], k
+
+
+def test_each_arm_learns_its_own_stream_with_its_own_strength_rate_and_start(wired):
+    """The numbers stand here once more, so that none can change its place unseen."""
+    warm, cold = (0.003, False), (0.003, True)
+    digits = (0.001, True)
+    every = {  # penalty, λ, λ in task 1, (rate, random)
+        "BCE alone, digits": ("", 0, 0, digits),
+        "L2 alone, digits": ("L2", 0.1, 0, digits),
+        "EWC alone, digits": ("EWC", 10, 0, digits),
+        "FeatKD alone, digits": ("FeatKD", 0.01, 0, digits),
+        "PredKD, digits": ("", 0, 0, digits),
+        "PredKD+L2, digits": ("L2", 1e-4, 0, digits),
+        "PredKD+EWC, digits": ("EWC", 10, 0, digits),
+        "PredKD+FeatKD, digits": ("FeatKD", 0.01, 0, digits),
+        KD: ("", 0, 0, warm),
+        L2: ("L2", 0.1, 0.1, warm),
+        EWC: ("EWC", 1, 0, warm),
+        at_random(KD): ("", 0, 0, cold),
+        at_random(L2): ("L2", 0.01, 0, cold),
+        at_random(EWC): ("EWC", 1, 0, cold),
+        ANCHORED: ("EWC", 1, 0.1, warm),
+        FROZEN: ("", 0, 0, (0.03, False)),
+        JOINT: ("", 0, 0, warm),
+        knob(L2, 0.07): ("L2", 0.07, 0.07, warm),
+        knob(at_random(L2), 0.07): ("L2", 0.07, 0, cold),
+        QKV: ("", 0, 0, (0.001, False)),
+        QKV_L2: ("L2", 1e-3, 1e-3, (0.001, False)),
+        QKV_JOINT: ("", 0, 0, (0.001, False)),
+    }
+    numbers = set()
+    for name, (penalty, strength, first, (rate, random)) in every.items():
+        call, k = call_of(wired, name)
+        numbers.add(k)
+        arm = call.made.arm
+        assert (arm.penalty, arm.strength, arm.first, arm.random) == (penalty, strength, first, random), name
+        assert call.rate == rate, name
+        assert call.made.penalty.active == (first > 0), name
+        assert arm.distil == ("PredKD" in name), name
+        assert arm.loss == ("masked" if "QKV" in name else "bce"), name
+        trained = "qkv" if "QKV" in name else "head" if name == FROZEN else "all"
+        assert arm.trained == trained, name
+    assert len(numbers) == len(every)
+    assert len(wired.calls) == len(every) + 4  # the chapter's methods that are trained
+    for name, rate, kind in (
+        (CODA, 0.1, CodaPrompt),
+        (DUAL, 0.2, DualPrompt),
+        (HEAD, 0.3, type(None)),
+        (FTPP, 0.4, None),
+    ):
+        call, _ = call_of(wired, name)
+        assert call.rate == rate, name
+        made = call.made
+        assert isinstance(made, FineTuned) if kind is None else isinstance(made.prompt, kind), name
+        assert wired.scores[name, experiment.TRAINED] == made.trained
+
+
+def test_all_arms_of_a_stream_share_it_and_its_budget_and_start_where_they_should(wired):
+    first = {}
+    for name in (n for n, metric in wired.scores if metric == AVERAGE and n not in (MEANS, MEAN)):
+        call, _ = call_of(wired, name)
+        where = "digits" if "digits" in name else "characters" if "Pred" in name or name == JOINT else "signs"
+        budget = getattr(TINY, where)
+        joint = name in (JOINT, QKV_JOINT)
+        assert len(call.stream) == (1 if joint else 5), name
+        assert call.budget == (replace(budget, steps=5 * budget.steps) if joint else budget), name
+        assert call.seed == 3, name
+        shown = first.setdefault(where, call)
+        assert torch.equal(call.stream.labels, shown.stream.labels), name
+        assert torch.equal(call.stream.test_labels, shown.stream.test_labels), name
+        if where == "characters":
+            body = call.made.body
+            base = wired.base.layers
+            if name == FROZEN:
+                assert isinstance(body, nn.Identity)
+                images = shown.stream
+                torch.testing.assert_close(call.made.stream.images, base(images.images), atol=1e-5, rtol=1e-4)
+                torch.testing.assert_close(call.made.stream.test_images, base(images.test_images), atol=1e-5, rtol=1e-4)
+                continue
+            start = streams.convolutions(3, random=True) if "random" in name else base
+            assert torch.equal(body[0].weight, start[0].weight), name
+            assert torch.equal(call.made.stream.images, shown.stream.images), name
+        if where == "digits":
+            assert torch.equal(call.made.body[0].weight, streams.perceptron(3)[0].weight), name
+        if where == "signs" and "QKV" in name:
+            made = call.made
+            torch.testing.assert_close(made.body(made.stream.images[:3]), wired.net.features(images_of(wired)[:3]))
+    assert wired.opened == [(3, 5, 2, 3, 50)]
+    other = record(replace(TINY, only=(KD, on_digits(KD), at_random(KD)), strengths=()), 4)
+    for call, name in zip(other.calls, (on_digits(KD), KD, at_random(KD)), strict=True):
+        assert call.seed == 4
+        same = call_of(wired, name)[0]
+        part = "labels" if name == on_digits(KD) else "images"  # the digits are the same, their order is not
+        assert not torch.equal(getattr(call.stream, part), getattr(same.stream, part))
+        assert name == KD or not torch.equal(call.made.body[0].weight, same.made.body[0].weight)
+
+
+def images_of(wired):
+    """The images of Signs-R, from a learner that reads them as they are."""
+    return call_of(wired, FTPP)[0].stream.images
+
+
+def test_scores_are_those_worked_out_by_hand(wired):
+    scores = wired.scores
+    for name in (KD, at_random(KD), L2, at_random(L2), QKV_L2):
+        k = call_of(wired, name)[1]
+        assert scores[name, AVERAGE] == pytest.approx(36 + 2 * k)  # after task 5: 32, 34, ..., 40, and 2k
+        assert scores[name, NEW] == pytest.approx(40 + 2 * k)
+        assert scores[name, GLOBAL] == pytest.approx(2.5)  # (2/2 + 6/3 + 12/4 + 20/5) / 4
+    for method in (KD, L2):
+        for start, name in (("pre-trained", method), ("random start", at_random(method))):
+            k = call_of(wired, name)[1]
+            assert scores[start, f"{experiment.PLASTIC} [{method}]"] == pytest.approx(42.5 + 2 * k)
+    for penalty in ("EWC", "L2", "FeatKD"):
+        for side, name in (("PredKD and penalty", f"PredKD+{penalty}"), ("penalty alone", f"{penalty} alone")):
+            k = call_of(wired, on_digits(name))[1]
+            assert scores[side, f"{AVERAGE} [{penalty}]"] == pytest.approx(36 + 2 * k, abs=0.7)
+    stream = call_of(wired, KD)[0].stream
     with torch.no_grad():
-        assert torch.allclose(seen.images, paper.convolutions(0, False)(stream.images), atol=1e-5)
-    matrix = accuracy_matrix(learn(FULL.glyphs[paper.FROZEN], body, seen, SMALL, 0)[1], seen.test_labels, 4)
-    assert matrix.shape == (5, 5)
+        features, tests = (wired.base.layers(images) for images in (stream.images, stream.test_images))
+    means = torch.stack([features[stream.labels == c].mean(0) for c in range(20)])
+    right = torch.cdist(tests, means).argmin(1) == stream.test_labels
+    assert scores[MEANS, AVERAGE] == pytest.approx(100 * right.float().mean().item(), abs=0.3)
+
+
+def test_strengths_lie_inside_their_grids_and_each_candidate_is_tried_by_itself(monkeypatch):
+    every = experiment.DIGITS | experiment.CHARACTERS | experiment.SIGNS
+    for name, grid in tuning.GRIDS.items():
+        arm = every[name]
+        chosen = arm.strength if arm.penalty else arm.rate
+        assert chosen in grid, name
+        assert min(grid) < chosen < max(grid), name
+    recorder = Recorder()
+    monkeypatch.setattr(learner, "learn_stream", recorder)
+    tried = list(tuning.tune(1000, on_digits(EWC)))
+    assert (
+        [call.made.arm.strength for call in recorder.calls]
+        == [value for _, value, _ in tried]
+        == list(tuning.GRIDS[on_digits(EWC)])
+    )
+    assert [found for _, _, found in tried] == pytest.approx([36 + 2 * k for k in range(6)], abs=0.7)
+
+
+def test_the_probe_measures_every_comparison_and_every_gate():
+    outcome = PAPER.run(PAPER.settings("probe"), 0)
+    comparisons = [*PAPER.claims, *PAPER.also]
+    assert measured(comparisons, tidy_scores({0: outcome})) == comparisons
+    scores = {(row["method"], row["metric"]) for row in outcome.scores}
+    for gate in PAPER.gates:
+        assert {(name, gate.metric) for name in (gate.method, gate.minus) if name} <= scores
+    names = {method for method, metric in scores if metric == AVERAGE}
+    assert {*experiment.DIGITS, *experiment.CHARACTERS, *experiment.SIGNS} <= names

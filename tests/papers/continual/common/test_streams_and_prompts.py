@@ -79,9 +79,9 @@ def drawn(monkeypatch):
     """What is asked of the world of signs, by stream: signs and styles."""
     asked, sample = {}, signs.sample
 
-    def record(labels, seed, *, style, stream):
+    def record(labels, seed, *, style, turn, stream):
         asked[stream[-1]] = labels, style, seed
-        return sample(labels, seed, style=style, stream=stream)
+        return sample(labels, seed, style=style, turn=turn, stream=stream)
 
     monkeypatch.setattr(signs, "sample", record)
     return asked

@@ -1,10 +1,11 @@
 """Streams of images whose classes come task by task.
 
 Signs-R mirrors ImageNet-R: the classes are those the base model was trained on, drawn
-in other styles. A class is a sign; colour, size, place, rotation and ground say nothing
-about it.
+in other styles and turned further. A class is a sign; colour, size, place, rotation and
+ground say nothing about it.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,6 +19,7 @@ from stages.worlds.shapes import STYLES
 
 # The base model saw photo-style images, half of them leaning towards other styles.
 RENDITIONS = ("sketch", "neon")
+TURN = math.pi / 4  # greatest rotation either way; the base model saw 20 degrees
 # One a task, where styles change with the tasks.
 SHIFTS = ("sketch", "neon", "noisy", "negative", "faint")
 
@@ -91,11 +93,12 @@ def signs_r(
     def draw(each: int, name: str, one_style: bool) -> tuple[Tensor, Tensor]:
         labels = torch.arange(classes).repeat_interleave(each)
         # in turn, so that every class has as many of each style
-        turn = labels // ways if one_style else torch.arange(len(labels))
+        kind = labels // ways if one_style else torch.arange(len(labels))
         scenes = signs.sample(
             chosen[labels],
             seed,
-            style=vocabulary[turn % len(vocabulary)],
+            style=vocabulary[kind % len(vocabulary)],
+            turn=TURN,
             stream=("signs-r", name),
         )
         return signs.render(scenes.to(device)), labels.to(device)

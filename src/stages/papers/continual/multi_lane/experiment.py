@@ -37,7 +37,6 @@ CODA = common.CODA
 JOINT, MEAN, BASE = "joint", common.MEAN, "base model"  # of gates alone
 SHARE = "mAP in % of joint"
 RIGHT = "lane of a present task"
-TRAINED = "trained parameters"
 
 # --------------------------------------------------------------------------- the claims
 
@@ -121,6 +120,7 @@ ALSO = (
         present(HEADS, 3),
         over=(present(OURS, 1), present(HEADS, 1)),
     ),
+    Claim("C6b", "Against the head alone, one label an image.", AVERAGE, OURS, HEADS),
 )
 GATES = (
     Gate("The base knows shapes and colours (mAP, the lower)", BASE, MAP, least=90),
@@ -179,10 +179,11 @@ class Arm:
     joint: bool = False
 
 
+# Rates: the best of three on average over seeds 1000 and 1001, by mAP at the end.
 ARMS: dict[str, Arm] = {
-    OURS: Arm(lambda lab, stream: Lanes(lab), 0.3),
+    OURS: Arm(lambda lab, stream: Lanes(lab), 0.1),
     FULL_TOKENS: Arm(lambda lab, stream: rivals.FullTokens(lab), 0.3),
-    NO_REPLACE: Arm(lambda lab, stream: rivals.CarriedSummaries(lab), 0.1),
+    NO_REPLACE: Arm(lambda lab, stream: rivals.CarriedSummaries(lab), 0.3),
     L2PP: Arm(lambda lab, stream: rivals.PickedPrompts(lab, stream), 0.03),
     HEADS: Arm(lambda lab, stream: Heads(lab), 0.1),
     POOLING: Arm(lambda lab, stream: rivals.Pooled(lab), 0.1),
@@ -222,7 +223,6 @@ def several_labels(outcome: Outcome, settings: Settings, seed: int) -> None:
         budget = replace(settings.budget, steps=steps)
         logits = learn_stream(learner, tasks, budget, arm.rate, seed)
         score(outcome, name, logits, stream)
-        outcome.score(name, TRAINED, learner.trained)
         if name == OURS:
             chosen = rivals.nearest_lanes(lab, stream.owner)
             score(outcome, QUERY_KEY, rivals.picked(learner, chosen), stream)

@@ -112,11 +112,6 @@ class Heads(nn.Module):
             len(lab.tested), sum(lab.sizes), device=self.head.bias.device
         )
 
-    @property
-    def trained(self) -> int:
-        """How many parameters are trained, over all tasks."""
-        return sum(p.numel() for p in self.parameters())
-
     def features(self, seen: Frozen, task: int) -> Features:
         """Return what a task's rows of the head read."""
         return seen.leaving[:, 0]

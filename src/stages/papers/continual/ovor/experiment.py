@@ -157,8 +157,8 @@ class Arm:
 
 
 # The best on average over seeds 1000 to 1003, of 45 candidates each: λ from 0.1 to 10,
-# gaps of 3, 4 and 6, noise of 3, 10 and 30 for OVOR; without outliers λ from 1 to 100 and
-# nine gaps from 1 to 16, of which (10, 6) is best but for 0.01, and inside the grid.
+# gaps of 3, 4 and 6, noise of 3, 10 and 30 for OVOR; without outliers λ from 1 to 100,
+# gaps from 1 to 16, of which (10, 6) is best but for 0.01, and inside the grid.
 REGULARISED = Stage(identity=1.0, outlier=1.0, gap=4.0, noise=10.0)
 INWARD = Stage(identity=10.0, outlier=0.0, gap=6.0, noise=10.0)
 PLAIN = replace(REGULARISED, identity=0.0, outlier=0.0)

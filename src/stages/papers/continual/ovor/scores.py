@@ -30,14 +30,15 @@ AFTER = "own features above t_id, after"
 
 def photo_accuracy(vit: ViT, each: int, seed: int) -> float:
     """Return the base model's accuracy in % on new photo-style scenes, `each` a sign,
-    by the head it came with.
+    by the head it came with, which names signs and then colours.
     """
     labels = torch.arange(signs.COUNT).repeat_interleave(each)
     scenes = signs.sample(labels, seed, stream=("ovor", "photo"))
     images = signs.render(scenes.to(vit.positions.device))
     with torch.no_grad():
-        answers = torch.cat([vit(part).argmax(1) for part in images.split(500)])
-    return 100 * (answers.cpu() == labels).float().mean().item()
+        logits = torch.cat([vit(part) for part in images.split(500)])
+    answers = logits[:, : signs.COUNT].argmax(1).cpu()
+    return 100 * (answers == labels).float().mean().item()
 
 
 def score_answers(

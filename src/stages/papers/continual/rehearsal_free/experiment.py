@@ -151,12 +151,12 @@ PLAIN = Arm(1e-3, random=True)
 DISTILLED = replace(PLAIN, distil=True)
 DIGITS: dict[str, Arm | str] = {
     ALONE: PLAIN,
-    on_digits("L2 alone"): PLAIN.held("L2", 1.0),
-    on_digits("EWC alone"): PLAIN.held("EWC", 1e6),
-    on_digits("FeatKD alone"): PLAIN.held("FeatKD", 1.0),
+    on_digits("L2 alone"): PLAIN.held("L2", 0.1),
+    on_digits("EWC alone"): PLAIN.held("EWC", 10.0),
+    on_digits("FeatKD alone"): PLAIN.held("FeatKD", 0.01),
     on_digits(KD): DISTILLED,
-    on_digits(L2): DISTILLED.held("L2", 0.01),
-    on_digits(EWC): DISTILLED.held("EWC", 100.0),
+    on_digits(L2): DISTILLED.held("L2", 1e-4),
+    on_digits(EWC): DISTILLED.held("EWC", 10.0),
     on_digits("PredKD+FeatKD"): DISTILLED.held("FeatKD", 0.01),
 }
 WARM = Arm(3e-3, distil=True)

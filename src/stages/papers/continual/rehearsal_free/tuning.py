@@ -18,7 +18,7 @@ GRIDS: dict[str, tuple[float, ...]] = {
     on_digits("L2 alone"): (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0),
     on_digits("EWC alone"): (1.0, 10.0, 1e2, 1e3, 1e4, 1e5),
     on_digits("FeatKD alone"): (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0),
-    on_digits(paper.L2): (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0),
+    on_digits(paper.L2): (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0),
     on_digits(paper.EWC): (0.1, 1.0, 10.0, 1e2, 1e3, 1e4),
     on_digits("PredKD+FeatKD"): (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0),
     paper.FROZEN: (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3),
@@ -29,7 +29,7 @@ GRIDS: dict[str, tuple[float, ...]] = {
     paper.KD: (3e-4, 1e-3, 3e-3, 1e-2),
     at_random(paper.KD): (3e-4, 1e-3, 3e-3, 1e-2),
     paper.QKV: (1e-4, 3e-4, 1e-3, 3e-3),
-    paper.QKV_L2: (1e-2, 0.1, 1.0, 10.0),
+    paper.QKV_L2: (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0),
 }
 
 
