@@ -1,7 +1,7 @@
 """Base models: small networks that papers start from, with the recipe that trains each
 and a card that vouches for it.
 
-`load("vit_p8")` gives the shipped network, frozen. `stages zoo train NAME` makes it
+`load("vit_signs")` gives the shipped network, frozen. `stages zoo train NAME` makes it
 anew.
 """
 

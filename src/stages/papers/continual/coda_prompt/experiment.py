@@ -60,18 +60,14 @@ CLAIMS = (
     Claim(
         "C1",
         "Summing components beats choosing prompts: CODA-Prompt ends above DualPrompt.",
-        AVERAGE,
-        CODA,
-        DUAL,
+        *(AVERAGE, CODA, DUAL),
         margin=0.5,
         reported="75.5 against 71.3 on ImageNet-R in 10 tasks; the margin is ours",
     ),
     Claim(
         "C2",
         "The gap to DualPrompt is larger in 20 tasks than in 5.",
-        AVERAGE,
-        on(LONG, CODA),
-        on(LONG, DUAL),
+        *(AVERAGE, on(LONG, CODA), on(LONG, DUAL)),
         over=(CODA, DUAL),
         reported="4.50 points in 20 tasks, 3.46 in 5",
     ),
@@ -79,35 +75,27 @@ CLAIMS = (
         "C3",
         "The gain is plasticity: with the task named, CODA-Prompt learns each new task"
         " better than DualPrompt.",
-        NEW_NAMED,
-        CODA,
-        DUAL,
+        *(NEW_NAMED, CODA, DUAL),
         reported="said of the method; numbers not found",
     ),
     Claim(
         "C4",
         "CODA-Prompt ends above itself without attention.",
-        AVERAGE,
-        CODA,
-        PLAIN,
+        *(AVERAGE, CODA, PLAIN),
         reported="not found; the ablation is in the paper, its numbers were not open"
         " to us",
     ),
     Claim(
         "C5",
         "CODA-Prompt gains from more components: 60 in all end above 5.",
-        AVERAGE,
-        sized(ALL, CODA),
-        sized(FEW, CODA),
+        *(AVERAGE, sized(ALL, CODA), sized(FEW, CODA)),
         reported="rises with the number of components (figure)",
     ),
     Claim(
         "C6",
         "Where styles change with the tasks as well, CODA-Prompt still ends above"
         " DualPrompt.",
-        AVERAGE,
-        on(SHIFT, CODA),
-        on(SHIFT, DUAL),
+        *(AVERAGE, on(SHIFT, CODA), on(SHIFT, DUAL)),
         reported="up to 4.4 points on a dual-shift benchmark",
     ),
 )
@@ -119,9 +107,7 @@ ALSO = (
     Claim(
         "C3b",
         "CODA-Prompt and DualPrompt forget alike.",
-        GLOBAL,
-        CODA,
-        DUAL,
+        *(GLOBAL, CODA, DUAL),
         margin=1.0,
         kind="equivalence",
         lower_is_better=True,
@@ -187,10 +173,8 @@ ARMS: dict[str, Arm] = {
     **{name: Arm(name) for name in (CODA, DUAL, L2PP, HEAD, MEAN, FTPP)},
     PLAIN: Arm(CODA, prompt=NoAttention),
     FAST: Arm(FTPP, rate=RATES[CODA]),
-    **{
-        on(AT_ONCE, name): Arm(name, AT_ONCE, rate=JOINT_RATES[name])
-        for name in (CODA, HEAD)
-    },
+    on(AT_ONCE, CODA): Arm(CODA, AT_ONCE, rate=JOINT_RATES[CODA]),
+    on(AT_ONCE, HEAD): Arm(HEAD, AT_ONCE, rate=JOINT_RATES[HEAD]),
     **{on(LONG, name): Arm(name, LONG) for name in (CODA, DUAL)},
     **{
         sized(components, name): Arm(name, components=components)
@@ -267,15 +251,8 @@ def teach(arm: Arm, world: World, settings: Settings, seed: int) -> Result:
     if arm.prompt is not None:
         sizes = (tasks, arm.components, LENGTH, BLOCKS, WIDTH)
         prompt = arm.prompt(*sizes, SCALES[arm.method], seed)
-    return learn(
-        arm.method,
-        world,
-        budget,
-        seed,
-        components=arm.components,
-        rate=arm.rate,
-        prompt=prompt,
-    )
+    how = {"components": arm.components, "rate": arm.rate}
+    return learn(arm.method, world, budget, seed, prompt=prompt, **how)
 
 
 FULL = Settings()

@@ -33,8 +33,12 @@ GRIDS: dict[str, tuple[float, ...]] = {
 }
 
 
-def candidate(arm: Arm, value: float) -> Arm:
-    """Return the arm with another strength of its penalty, or else another rate."""
+def candidate(arm: Arm, value: float | tuple[float, float]) -> Arm:
+    """Return the arm with another strength of its penalty, another rate if it has
+    none, or both: (rate, λ).
+    """
+    if isinstance(value, tuple):
+        return replace(arm, rate=value[0]).held(arm.penalty, value[1])
     if arm.penalty:
         return arm.held(arm.penalty, value)
     return replace(arm, rate=value)
