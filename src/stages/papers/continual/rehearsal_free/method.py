@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Logits = Float[Tensor, "batch classes"]
+Features = Float[Tensor, "batch width"]
 
 
 def bce(logits: Logits, targets: Logits) -> Float[Tensor, ""]:
@@ -58,7 +59,8 @@ def bce_kd(
 
 
 def feature_distance(
-    features: Float[Tensor, "batch width"], before: Float[Tensor, "batch width"]
+    features: Features,
+    before: Features,
 ) -> Float[Tensor, ""]:
     """Compute L_FeatKD (eq. 4): the squared distance of the features to the
     teacher's, a sum over the width, a mean over images.
