@@ -290,7 +290,7 @@ PAPER = Paper(
     profiles={
         "probe": replace(FULL, train=2, test=1, steps=20, batch=2),
         "quick": replace(
-            FULL, train=40, test=20, steps=150, only=(CODA, DUAL, HEAD, MEAN)
+            FULL, train=30, test=15, steps=150, only=(CODA, DUAL, HEAD, MEAN)
         ),
         "full": FULL,
     },

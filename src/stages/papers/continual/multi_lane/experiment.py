@@ -292,7 +292,7 @@ PAPER = Paper(
             signs=SignsSettings(2, 2, 8, 8, Budget(2, 4)),
         ),
         "quick": replace(
-            FULL, train=300, test=300, budget=Budget(100, 16), only=LIVE, signs=None
+            FULL, train=250, test=300, budget=Budget(80, 16), only=LIVE, signs=None
         ),
         "full": FULL,
     },

@@ -171,10 +171,9 @@ class Settings:
     """What a profile fixes.
 
     Attributes:
-        tasks, ways, train, test: tasks of the stream, classes in each, training and
-            test images of each class.
-        budget: updates of a task, and images in each.
-        share: of a task's updates that are left for a second stage.
+        tasks, ways: tasks of the stream, and classes in each.
+        train, test: images of each class.
+        budget, share: updates of a task, and the share left for a second stage.
         photos: images of each sign on which the base model is measured.
         only: arms to run; all, if empty.
     """
@@ -287,9 +286,10 @@ PAPER = Paper(
         ),
         "quick": replace(
             FULL,
+            ways=4,
             train=80,
             test=20,
-            budget=Budget(80),
+            budget=Budget(60),
             share=0.4,
             photos=2,
             only=(ONE, OVOR, EXTRA, NONE, LEVEL, MEAN),
