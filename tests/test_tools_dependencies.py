@@ -30,9 +30,9 @@ FILES = {
     "papers/continual/common/penalty": "# of weights\ndef penalty(x):\n    return x**2  # squared\n",
     "papers/continual/this/__init__": "from stages.papers.continual.this.method import train\n",
     "papers/continual/this/method": "from ..common.streams import stream\n\n\ndef train():\n    return stream()\n",
-    "papers/continual/other": 'NAME = "other"\n',
+    "papers/continual/other/__init__": 'NAME = "other"\n',
     "papers/diffusion/__init__": "",
-    "papers/diffusion/third": 'NAME = "third"\n',
+    "papers/diffusion/third/__init__": 'NAME = "third"\n',
 }
 PAGES = {
     "continual/this": ["from stages import figures\nfrom stages.papers.continual.this import train", "figures.bars()"],
@@ -123,7 +123,7 @@ def test_prose_comments_docstrings_and_layout_do_not_count(book, changed):
 def test_a_paper_counts_to_the_letter_on_its_own_page_alone(book, changed):
     edit(book, "src/stages/papers/continual/this/method.py", "def train", "# eq. 3\ndef train")
     assert changed() == {"continual/this"}
-    edit(book, "src/stages/papers/continual/other.py", "other", "another")
+    edit(book, "src/stages/papers/continual/other/__init__.py", "other", "another")
     assert changed() == {"continual/other", "continual/index"}
 
 

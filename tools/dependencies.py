@@ -186,7 +186,7 @@ class Reach:
         return {last_name(node) for argument in arguments for node in ast.walk(argument)} - {""}
 
     def _of_paper(self, slug: str) -> list[str]:
-        """The modules of a paper, which is a folder or one module."""
+        """The modules of a paper."""
         top = f"{TOP}.papers.{slug.replace('/', '.')}"
         return [name for name in self.modules if name == top or name.startswith(f"{top}.")]
 

@@ -95,7 +95,7 @@ def test_a_transformer_learns_a_few_scenes_by_heart():
 
 
 def test_a_transformer_learns_a_few_signs_by_heart():
-    settings = replace(SIGNS, images=40, steps=150, lr=5e-3, width=32)
+    settings = replace(SIGNS, images=40, steps=300, lr=5e-3, width=32)
     with seeded(0):
         model = signs.build(settings)
     photos = signs.draw(40, 0, "train")

@@ -25,7 +25,7 @@ class Rows(NamedTuple):
     bias: Float[Tensor, "*arms classes"]
 
     def logits(self, features: Float[Tensor, "*arms n d"]) -> Tensor:
-        """Return the logits, (*arms, n, classes)."""
+        """Return the logits, of any arms, (..., n, classes)."""
         return features @ self.weight.mT + self.bias[..., None, :]
 
 
@@ -50,7 +50,7 @@ class Learnt:
 
 
 def falling(steps: int) -> Callable[[int], float]:
-    """Return the schedule of the learning rate: a quarter of a cosine over *both*
+    """Return the schedule of the learning rate: a quarter of a cosine over both
     stages, as in the released code, so that the second gets the low end.
     """
     return lambda step: math.cos(0.495 * math.pi * step / max(1, steps - 1))

@@ -69,8 +69,8 @@ def feature_distance(
 
 
 class Penalty:
-    """λ L_L2 or λ L_EWC (eqs. 2 and 3): Σ_j F_j (θ_j - θ*_j)², with one anchor
-    θ*: where the parameters were at the end of the last task.
+    """λ L_L2 or λ L_EWC (eqs. 2 and 3): Σ_j F_j (θ_j - a_j)², with one anchor a,
+    where the parameters θ were at the end of the last task.
 
     F_j is λ for L2, and λ times the running sum of the tasks' Fisher information for
     EWC. (The chapter's other EWC has one anchor a task, and λ/2 for the λ here.)
