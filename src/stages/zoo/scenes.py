@@ -9,39 +9,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stages.models import ViT
-from stages.progress import bar
 from stages.seeding import torch_rng
-from stages.training import cosine, fit, optimiser
 from stages.worlds import shapes
 from stages.worlds.shapes import SHAPES, TEXTURES, Classes, Scenes
 from stages.zoo.recipe import Recipe
-
-AT_ONCE = 5_000  # scenes that are drawn together, so that they fit into memory
+from stages.zoo.vision import VisionSettings, descend, parts, transformer
 
 
 @dataclass(frozen=True)
-class ScenesSettings:
-    """A transformer on photo-style scenes: its sizes, what scenes hold, and the
-    training.
-    """
+class ScenesSettings(VisionSettings):
+    """A transformer on photo-style scenes of several objects, and what these hold."""
 
-    patch: int = 4
-    width: int = 64
-    depth: int = 4
-    heads: int = 4
     shapes: tuple[str, ...] = SHAPES[:6]
     textures: tuple[str, ...] = TEXTURES[:4]
     colours: tuple[str, ...] = ("red", "yellow", "green", "blue")
     objects: tuple[int, int] = (1, 4)
     size: tuple[float, float] = (0.13, 0.22)
     placements: int = 8
-    images: int = 50_000
-    test_images: int = 2_000
-    steps: int = 4_000
-    batch: int = 64
-    lr: float = 2e-3
-    decay: float = 0.05
-    warmup: int = 200
 
     @property
     def answers(self) -> dict[str, Classes]:
@@ -81,23 +65,15 @@ def presence(settings: ScenesSettings, scenes: Scenes) -> Float[Tensor, "n outpu
 
 
 def build(settings: ScenesSettings) -> ViT:
-    """Make the transformer, with a convolution stem and one logit an answer."""
-    return ViT(
-        image_size=32,
-        patch=settings.patch,
-        width=settings.width,
-        depth=settings.depth,
-        heads=settings.heads,
-        classes=sum(settings.outputs),
-        stem="convolution",
-    )
+    """Make the transformer, with one logit an answer."""
+    return transformer(settings, sum(settings.outputs))
 
 
 def train(model: ViT, settings: ScenesSettings, seed: int) -> None:
     """Train on a pool of scenes and their mirror images, one sigmoid an answer."""
     device = model.positions.device
     scenes = draw(settings, settings.images, seed, "train")
-    drawn = [shapes.render(part).half() for part in parts(scenes, AT_ONCE)]
+    drawn = [shapes.render(part).half() for part in parts(scenes)]
     images = torch.cat(drawn).to(device)
     answers = presence(settings, scenes).to(device)
     chance = torch_rng(seed, "zoo", "batches")
@@ -105,31 +81,13 @@ def train(model: ViT, settings: ScenesSettings, seed: int) -> None:
         len(images), (settings.steps, settings.batch), generator=chance
     )
     mirrored = torch.rand(settings.steps, generator=chance) < 0.5
-    adam = optimiser(
-        model.parameters(),
-        "adamw",
-        settings.lr,
-        weight_decay=settings.decay,
-        betas=(0.9, 0.99),
-    )
 
     def loss(step: int) -> Tensor:
         chosen = images[rows[step].to(device)].float()
         logits = model(chosen.flip(-1) if mirrored[step] else chosen)
         return answer_loss(logits, answers[rows[step].to(device)])
 
-    fit(
-        loss,
-        bar(range(settings.steps), desc="training"),
-        adam,
-        schedule=cosine(settings.steps, settings.warmup),
-        clip=1.0,
-    )
-
-
-def parts(scenes: Scenes, size: int) -> list[Scenes]:
-    """Cut scenes into parts of so many."""
-    return [scenes[i : i + size] for i in range(0, len(scenes), size)]
+    descend(model, settings, loss)
 
 
 def answer_loss(
@@ -157,7 +115,7 @@ VIT_P4 = Recipe(
     "a transformer of 65 tokens, 4 blocks and width 64 that says which shapes and"
     " which colours a scene shows",
     "50,000 photo-style scenes of one to four objects: 6 shapes, 4 colours, 4 textures",
-    ScenesSettings(),
+    ScenesSettings(patch=4, images=50_000, steps=4_000),
     build,
     train,
     measure,

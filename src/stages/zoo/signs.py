@@ -5,57 +5,34 @@ papers adapt.
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from stages.models import ViT
-from stages.progress import bar
 from stages.seeding import rng, torch_rng
-from stages.training import cosine, fit, optimiser
 from stages.worlds import signs
 from stages.worlds.shapes import COLOURS, STYLES, Scenes
 from stages.zoo.recipe import Recipe
-from stages.zoo.scenes import AT_ONCE, parts
+from stages.zoo.vision import VisionSettings, descend, parts, transformer
 
 RENDITIONS = ("sketch", "neon", "noisy", "negative", "faint")
 
 
 @dataclass(frozen=True)
-class SignsSettings:
-    """A transformer on photo-style scenes of one sign: its sizes and its training.
+class SignsSettings(VisionSettings):
+    """A transformer on photo-style scenes of one sign.
 
     `stylised` is how far half of the images may lean towards another style, from 0 to
     1, as photographs on the web lie among drawings.
     """
 
-    patch: int = 8
-    width: int = 64
-    depth: int = 4
-    heads: int = 4
-    images: int = 40_000
-    test_images: int = 2_000
     stylised: float = 0.5
-    steps: int = 6_000
-    batch: int = 64
-    lr: float = 2e-3
-    decay: float = 0.05
-    warmup: int = 200
 
 
 def build(settings: SignsSettings) -> ViT:
-    """Make the transformer, with a convolution stem, one logit a sign and one a
-    colour.
-    """
-    return ViT(
-        image_size=32,
-        patch=settings.patch,
-        width=settings.width,
-        depth=settings.depth,
-        heads=settings.heads,
-        classes=signs.COUNT + len(COLOURS),
-        stem="convolution",
-    )
+    """Make the transformer, with one logit a sign and one a colour."""
+    return transformer(settings, signs.COUNT + len(COLOURS))
 
 
 def draw(n: int, seed: int, stream: str, style: str = "photo") -> Scenes:
@@ -89,7 +66,7 @@ def train(model: ViT, settings: SignsSettings, seed: int) -> None:
     scenes = draw(settings.images, seed, "train")
     drawn = [
         photograph(part, settings.stylised, seed + i).half()
-        for i, part in enumerate(parts(scenes, AT_ONCE))
+        for i, part in enumerate(parts(scenes))
     ]
     images = torch.cat(drawn).to(device)
     labels = scenes.shape[:, 0].to(device)
@@ -99,27 +76,14 @@ def train(model: ViT, settings: SignsSettings, seed: int) -> None:
         (settings.steps, settings.batch),
         generator=torch_rng(seed, "zoo", "batches"),
     ).to(device)
-    adam = optimiser(
-        model.parameters(),
-        "adamw",
-        settings.lr,
-        weight_decay=settings.decay,
-        betas=(0.9, 0.99),
-    )
 
     def loss(step: int) -> Tensor:
         chosen = rows[step]
         sign, colour = heads(model(images[chosen].float()))
-        named = F.cross_entropy(sign, labels[chosen])
-        return named + F.cross_entropy(colour, colours[chosen])
+        signs_lost = F.cross_entropy(sign, labels[chosen])
+        return signs_lost + F.cross_entropy(colour, colours[chosen])
 
-    fit(
-        loss,
-        bar(range(settings.steps), desc="training"),
-        adam,
-        schedule=cosine(settings.steps, settings.warmup),
-        clip=1.0,
-    )
+    descend(model, settings, loss)
 
 
 def heads(
@@ -129,6 +93,14 @@ def heads(
     return logits.split([signs.COUNT, len(COLOURS)], 1)
 
 
+def named(model: ViT, scenes: Scenes) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+    """Return the sign and the colour that the network names for each scene."""
+    images = signs.render(scenes.to(model.positions.device))
+    logits = torch.cat([model(part).cpu() for part in images.split(500)])
+    sign, colour = heads(logits)
+    return sign.argmax(1), colour.argmax(1)
+
+
 def measure(model: ViT, settings: SignsSettings, seed: int) -> dict[str, float]:
     """Measure the accuracy on new scenes, in per cent: of signs in every style, and of
     colours in photographs.
@@ -136,9 +108,7 @@ def measure(model: ViT, settings: SignsSettings, seed: int) -> dict[str, float]:
     found = {}
     for style in STYLES:
         scenes = draw(settings.test_images, seed, "test", style)
-        images = signs.render(scenes).to(model.positions.device)
-        logits = torch.cat([model(part).cpu() for part in images.split(500)])
-        sign, colour = (part.argmax(1) for part in heads(logits))
+        sign, colour = named(model, scenes)
         right = sign == scenes.shape[:, 0]
         found[f"{style} accuracy"] = 100 * right.float().mean().item()
         if style == "photo":
@@ -152,7 +122,7 @@ VIT_SIGNS = Recipe(
     "a transformer of 17 tokens, 4 blocks and width 64 that names one of forty signs"
     " and its colour",
     "40,000 photo-style scenes of one sign, half of them a little stylised",
-    SignsSettings(),
+    SignsSettings(patch=8, images=40_000, steps=6_000),
     build,
     train,
     measure,

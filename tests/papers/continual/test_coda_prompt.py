@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from stages import zoo
 from stages.evidence import check_probe, effects, recorded, tidy_scores
 from stages.evidence.gates import measure_gates
-from stages.papers.continual.coda_prompt import PAPER, CodaPrompt, NoAttention, experiment, gram_schmidt
+from stages.papers.continual.coda_prompt import PAPER, CodaPrompt, NoAttention, gram_schmidt
 from stages.papers.continual.coda_prompt.experiment import ARMS, Settings
 from stages.papers.continual.common import arms
 from stages.papers.continual.common.loop import Budget, FineTuned, encode
@@ -137,8 +137,7 @@ def record(settings, seed):
         patch.setattr(arms, "learn_stream", recorder.note)
         patch.setattr(arms, "nearest_mean", lambda encoded, stream: recorder.note("mean", stream, encoded=encoded))
         patch.setattr(arms, "RATES", RATES)
-        for module in (arms, experiment):
-            patch.setattr(module, "SCALES", SCALES)
+        patch.setattr(arms, "SCALES", SCALES)
         outcome = PAPER.run(settings, seed)
     scores = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
     return SimpleNamespace(calls=recorder.calls, scores=scores, outcome=outcome)

@@ -13,13 +13,13 @@ from stages.evidence.gates import measure_gates
 from stages.models import ViT
 from stages.papers.continual.common import arms
 from stages.papers.continual.common.arms import CODA, DUAL, HEAD, MEAN, ONE, Result, learn, make_learner, make_prompt
-from stages.papers.continual.common.loop import Budget, batches
+from stages.papers.continual.common.loop import Budget, batches, falling
 from stages.papers.continual.common.metrics import accuracy_matrix
 from stages.papers.continual.common.prompts import OnePrompt
 from stages.papers.continual.common.scores import AVERAGE, CROSS, NAMED, WITHIN
 from stages.papers.continual.ovor import PAPER, experiment, method, scores
 from stages.papers.continual.ovor.experiment import BASE, EXTRA, JOINT, LEVEL, NONE, OVOR, PASSES, TRAINED
-from stages.papers.continual.ovor.first_stage import Learnt, Rows, falling, first_stage
+from stages.papers.continual.ovor.first_stage import Learnt, Rows, first_stage
 from stages.papers.continual.ovor.method import Stage
 from stages.papers.continual.ovor.scores import APART, FIRST, PHOTO, SHARE
 from stages.worlds import signs
@@ -148,7 +148,9 @@ def test_the_first_stage_keeps_the_features_of_its_own_prompt_and_the_batches_th
     learner = make_learner(ONE, world, make_prompt(ONE, 4, SEED))
     found = first_stage(learner, world.stream, TINY.budget, 3, 0.01, SEED)
     rows = world.stream.rows(3)
-    torch.testing.assert_close(found[3].own, learner.test_features(train=True)[rows], atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        found[3].own, learner.train_features(torch.arange(len(world.stream.labels)))[rows], atol=1e-5, rtol=0
+    )
     assert torch.equal(found[3].test, learner.test_features())
     assert not torch.allclose(found[0].test, found[3].test, atol=1e-4)  # the prompt has moved since
     for task, part in enumerate(found):

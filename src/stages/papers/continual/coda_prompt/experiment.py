@@ -6,7 +6,6 @@ from stages import zoo
 from stages.evidence import Claim, Gate, Outcome, Paper
 from stages.papers.continual.coda_prompt.method import CodaPrompt, NoAttention
 from stages.papers.continual.common.arms import (
-    BLOCKS,
     CODA,
     COMPONENTS,
     DUAL,
@@ -14,11 +13,8 @@ from stages.papers.continual.common.arms import (
     HEAD,
     JOINT_RATES,
     L2PP,
-    LENGTH,
     MEAN,
     RATES,
-    SCALES,
-    WIDTH,
     Result,
     World,
     learn,
@@ -158,20 +154,20 @@ class Arm:
         method: one of those in `common.arms`.
         stream: a key of `open_worlds`.
         components: the size of the prompt, as of CODA-Prompt with so many.
-        prompt: in place of the method's own.
+        coda: the form of CODA-Prompt.
         rate: in place of the learning rate that was tuned for the method on the stream.
     """
 
     method: str
     stream: str = STREAM
     components: int = COMPONENTS
-    prompt: type[CodaPrompt] | None = None
+    coda: type[CodaPrompt] = CodaPrompt
     rate: float | None = None
 
 
 ARMS: dict[str, Arm] = {
     **{name: Arm(name) for name in (CODA, DUAL, L2PP, HEAD, MEAN, FTPP)},
-    PLAIN: Arm(CODA, prompt=NoAttention),
+    PLAIN: Arm(CODA, coda=NoAttention),
     FAST: Arm(FTPP, rate=RATES[CODA]),
     on(AT_ONCE, CODA): Arm(CODA, AT_ONCE, rate=JOINT_RATES[CODA]),
     on(AT_ONCE, HEAD): Arm(HEAD, AT_ONCE, rate=JOINT_RATES[HEAD]),
@@ -247,12 +243,8 @@ def teach(arm: Arm, world: World, settings: Settings, seed: int) -> Result:
     """
     tasks = len(world.stream)
     budget = Budget(settings.steps // tasks, settings.batch)
-    prompt = None
-    if arm.prompt is not None:
-        sizes = (tasks, arm.components, LENGTH, BLOCKS, WIDTH)
-        prompt = arm.prompt(*sizes, SCALES[arm.method], seed)
-    how = {"components": arm.components, "rate": arm.rate}
-    return learn(arm.method, world, budget, seed, prompt=prompt, **how)
+    how = {"components": arm.components, "rate": arm.rate, "coda": arm.coda}
+    return learn(arm.method, world, budget, seed, **how)
 
 
 FULL = Settings()

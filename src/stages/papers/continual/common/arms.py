@@ -110,7 +110,7 @@ def learn(
     components: int = COMPONENTS,
     rate: float | None = None,
     scale: float | None = None,
-    prompt: Prompt | None = None,
+    coda: type[CodaPrompt] = CodaPrompt,
 ) -> Result:
     """Teach the world's stream by a method of this module.
 
@@ -118,12 +118,12 @@ def learn(
         budget: updates of a task, images in each; nearest means need none.
         components: the size of the prompt, as of `make_prompt`.
         rate, scale: in place of the tuned ones.
-        prompt: in place of the method's own.
+        coda: another form of CODA-Prompt, as of `make_prompt`.
     """
     if method == MEAN:
         return Result(nearest_mean(world.encoded, world.stream))
     tasks = len(world.stream)
-    made = prompt or make_prompt(method, tasks, seed, components, scale)
+    made = make_prompt(method, tasks, seed, components, scale, coda)
     learner = make_learner(method, world, made)
     logits = learn_stream(learner, world.stream, budget, rate or RATES[method], seed)
     return Result(logits, learner.trained, learner.passes)
@@ -144,11 +144,13 @@ def make_prompt(
     seed: int,
     components: int = COMPONENTS,
     scale: float | None = None,
+    coda: type[CodaPrompt] = CodaPrompt,
 ) -> Prompt | None:
     """Make a method's prompt, None for one without.
 
     DualPrompt and L2P++ get as many parameters as CODA-Prompt with so many
-    `components`, to within a tenth; OnePrompt is small by design.
+    `components`, to within a tenth; OnePrompt is small by design. `coda` is the form
+    of CODA-Prompt, an ablation perhaps.
     """
     if method in (HEAD, FTPP):
         return None
@@ -165,7 +167,7 @@ def make_prompt(
         # longer prompts make up for the two blocks without
         length = _even(rows / components - 1)
         return L2P(components, length, 3, BLOCKS[:1], WIDTH, scale, seed)
-    return CodaPrompt(tasks, components, LENGTH, BLOCKS, WIDTH, scale, seed)
+    return coda(tasks, components, LENGTH, BLOCKS, WIDTH, scale, seed)
 
 
 def _even(length: float) -> int:

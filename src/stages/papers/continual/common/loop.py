@@ -4,7 +4,7 @@ transformer.
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,8 @@ from stages.models import ViT
 from stages.papers.continual.common.streams import Stream
 from stages.seeding import rng
 from stages.training import fit, optimiser
+
+AT_ONCE = 500  # images that are passed through a network together
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,23 @@ def batches(
     return rows[order].view(budget.steps, budget.batch)
 
 
+def falling(steps: int) -> Callable[[int], float]:
+    """Return the schedule of a task's learning rate: a quarter of a cosine, nearly to
+    zero, as in CODA-Prompt's released code.
+    """
+    return lambda step: math.cos(0.495 * math.pi * step / max(1, steps - 1))
+
+
+def in_parts(body: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Pass images through a network, so many at once that they fit into memory."""
+    return torch.cat([body(part) for part in images.split(AT_ONCE)])
+
+
 def learn_stream(
     learner: Learner, stream: Stream, budget: Budget, lr: float, seed: int
 ) -> Float[Tensor, "tasks test classes"]:
     """Teach the tasks one after another with Adam, made anew for each; return the test
-    logits after each.
-
-    The learning rate falls along a quarter of a cosine, nearly to zero (the schedule of
-    CODA-Prompt's code).
+    logits after each. In every task the learning rate is `falling`.
     """
     logits = []
     for task in range(len(stream)):
@@ -77,9 +88,7 @@ def learn_stream(
             lambda step, rows=rows, task=task: learner.loss(rows[step], task),
             budget.steps,
             adam,
-            schedule=lambda step: math.cos(
-                0.495 * math.pi * step / max(1, budget.steps - 1)
-            ),
+            schedule=falling(budget.steps),
         )
         learner.end(task)
         with torch.no_grad():
@@ -111,16 +120,15 @@ class Encoded:
 
 
 @torch.no_grad()
-def encode(vit: ViT, stream: Stream, first: int = 0, size: int = 500) -> Encoded:
+def encode(vit: ViT, stream: Stream, first: int = 0) -> Encoded:
     """Pass the images through the frozen transformer, without prompts; keep the
     tokens that enter block `first`.
     """
     before = nn.Sequential(*vit.blocks[:first])
 
     def passed(images: Tensor) -> tuple[Tensor, Tensor]:
-        tokens = torch.cat([before(vit.embed(part)) for part in images.split(size)])
-        query = [vit.features_from(part, first) for part in tokens.split(size)]
-        return tokens, torch.cat(query)
+        tokens = in_parts(lambda part: before(vit.embed(part)), images)
+        return tokens, in_parts(lambda part: vit.features_from(part, first), tokens)
 
     return Encoded(*passed(stream.images), *passed(stream.test_images), first=first)
 
@@ -173,8 +181,7 @@ class FineTuned:
 
     def logits(self) -> Float[Tensor, "test classes"]:
         """Return the test logits."""
-        parts = self.stream.test_images.split(500)
-        return torch.cat([self.vit(part) for part in parts])
+        return in_parts(self.vit, self.stream.test_images)
 
 
 def nearest_mean(

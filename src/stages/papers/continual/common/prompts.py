@@ -14,13 +14,17 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from stages.models import Prefix, ViT
-from stages.papers.continual.common.loop import Encoded, new_head, task_cross_entropy
+from stages.papers.continual.common.loop import (
+    AT_ONCE,
+    Encoded,
+    new_head,
+    task_cross_entropy,
+)
 from stages.papers.continual.common.streams import Stream
 from stages.seeding import torch_rng
 
 Query = Float[Tensor, "batch width"]
 Prefixes = dict[int, Prefix]
-AT_ONCE = 500  # images that are passed through the network together
 
 
 class Prompt(nn.Module):
@@ -131,14 +135,18 @@ class Prompted(nn.Module):
         """Leave training mode: from here the task is not told."""
         self.eval()
 
-    @torch.no_grad()
-    def test_features(self, train: bool = False) -> Float[Tensor, "n width"]:
-        """Return the features of all test images, or all training ones, as the prompt
-        is now.
-        """
+    def test_features(self) -> Float[Tensor, "test width"]:
+        """Return the features of all test images, as the prompt is now."""
         _, _, encoded = self.frozen
-        tokens = encoded.tokens if train else encoded.test_tokens
-        query = encoded.query if train else encoded.test_query
+        return self._kept(encoded.test_tokens, encoded.test_query)
+
+    def train_features(self, rows: Int[Tensor, " n"]) -> Float[Tensor, "n width"]:
+        """Return the features of some training images, as the prompt is now."""
+        _, _, encoded = self.frozen
+        return self._kept(encoded.tokens[rows], encoded.query[rows])
+
+    @torch.no_grad()
+    def _kept(self, tokens: Tensor, query: Tensor) -> Tensor:
         parts = zip(tokens.split(AT_ONCE), query.split(AT_ONCE), strict=True)
         return torch.cat([self.features(*part)[0] for part in parts])
 

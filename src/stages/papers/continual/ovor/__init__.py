@@ -7,7 +7,7 @@ comes before it; `scores` what is measured beside the scores of every stream;
 
 from stages.papers.continual.common.prompts import OnePrompt
 from stages.papers.continual.ovor.experiment import PAPER
-from stages.papers.continual.ovor.first_stage import Learnt, Rows, falling, first_stage
+from stages.papers.continual.ovor.first_stage import Learnt, Rows, first_stage
 from stages.papers.continual.ovor.method import (
     Stage,
     Terms,
@@ -30,7 +30,6 @@ __all__ = [
     "Stage",
     "Terms",
     "energy",
-    "falling",
     "first_stage",
     "hinge",
     "kth_distance",

@@ -2,8 +2,6 @@
 kept: features, the task's rows of the head, Adam's memory.
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from stages.papers.continual.common import loop
-from stages.papers.continual.common.loop import Budget
-from stages.papers.continual.common.prompts import AT_ONCE, Prompted
+from stages.papers.continual.common.loop import Budget, falling
+from stages.papers.continual.common.prompts import Prompted
 from stages.papers.continual.common.streams import Stream
 from stages.training import fit, optimiser
 
@@ -49,17 +47,11 @@ class Learnt:
     order: Int[Tensor, "steps batch"]
 
 
-def falling(steps: int) -> Callable[[int], float]:
-    """Return the schedule of the learning rate: a quarter of a cosine over both
-    stages, as in the released code, so that the second gets the low end.
-    """
-    return lambda step: math.cos(0.495 * math.pi * step / max(1, steps - 1))
-
-
 def first_stage(
     learner: Prompted, stream: Stream, budget: Budget, first: int, lr: float, seed: int
 ) -> list[Learnt]:
     """Take step (a) in every task, for the `first` of its updates; leave the others.
+    The learning rate falls over both stages, so that the second gets the low end.
 
     It needs no second stage in between: rows of other tasks get no gradient, and the
     prompt goes on from where it was.
@@ -79,7 +71,7 @@ def first_stage(
         learner.end(task)
         head = learner.head
         part = Learnt(
-            own=features_of(learner, rows),
+            own=learner.train_features(rows),
             labels=stream.labels[rows] - own.start,
             test=learner.test_features(),
             rows=Rows(
@@ -93,17 +85,6 @@ def first_stage(
         )
         found.append(part)
     return found
-
-
-@torch.no_grad()
-def features_of(learner: Prompted, rows: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
-    """Return the features of training images under the prompt as it is now."""
-    _, _, encoded = learner.frozen
-    parts = [
-        learner.features(encoded.tokens[part], encoded.query[part])[0]
-        for part in rows.split(AT_ONCE)
-    ]
-    return torch.cat(parts)
 
 
 def _remembered(state: dict[str, Tensor], own: slice) -> dict[str, Tensor]:

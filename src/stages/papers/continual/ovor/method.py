@@ -22,8 +22,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.papers.continual.common.loop import Budget
-from stages.papers.continual.ovor.first_stage import Learnt, Rows, falling
+from stages.papers.continual.common.loop import Budget, falling
+from stages.papers.continual.ovor.first_stage import Learnt, Rows
 from stages.seeding import torch_rng
 from stages.training import fit, optimiser
 

@@ -16,6 +16,7 @@ from stages.papers.continual.common.streams import Stream
 from stages.papers.continual.ovor.first_stage import Learnt, Rows
 from stages.papers.continual.ovor.method import Stage, energy, outliers_of
 from stages.worlds import signs
+from stages.zoo.signs import named
 
 SHARE = "errors across tasks, share of all"
 FIRST = "change of task 1, task named"
@@ -30,14 +31,12 @@ AFTER = "own features above t_id, after"
 
 def photo_accuracy(vit: ViT, each: int, seed: int) -> float:
     """Return the base model's accuracy in % on new photo-style scenes, `each` a sign,
-    by the head it came with, which names signs and then colours.
+    by the head it came with.
     """
     labels = torch.arange(signs.COUNT).repeat_interleave(each)
     scenes = signs.sample(labels, seed, stream=("ovor", "photo"))
-    images = signs.render(scenes.to(vit.positions.device))
     with torch.no_grad():
-        logits = torch.cat([vit(part) for part in images.split(500)])
-    answers = logits[:, : signs.COUNT].argmax(1).cpu()
+        answers, _ = named(vit, scenes)
     return 100 * (answers == labels).float().mean().item()
 
 

@@ -16,6 +16,7 @@ from stages.models import seeded
 from stages.papers.continual.common.arms import Result
 from stages.papers.continual.common.loop import (
     Budget,
+    in_parts,
     learn_stream,
     task_cross_entropy,
 )
@@ -166,8 +167,9 @@ class Regularised:
     @torch.no_grad()
     def logits(self) -> Float[Tensor, "test classes"]:
         """Return the test logits."""
-        parts = self.stream.test_images.split(500)
-        return torch.cat([self.head(self.body(part)) for part in parts])
+        return in_parts(
+            lambda part: self.head(self.body(part)), self.stream.test_images
+        )
 
 
 def learn(

@@ -13,7 +13,7 @@ from stages import zoo
 from stages.models import ViT, seeded
 from stages.papers.continual.common import arms
 from stages.papers.continual.common.arms import Result
-from stages.papers.continual.common.loop import Budget, Encoded, nearest_mean
+from stages.papers.continual.common.loop import Budget, Encoded, in_parts, nearest_mean
 from stages.papers.continual.common.streams import Stream
 from stages.papers.continual.rehearsal_free.learner import Arm, learn
 from stages.seeding import rng
@@ -106,9 +106,11 @@ class Blocks(nn.Module):
 @torch.no_grad()
 def seen_by(body: Callable[[Tensor], Tensor], stream: Stream) -> Stream:
     """Return the stream with the outputs of a frozen body in the place of images."""
-    images = torch.cat([body(part) for part in stream.images.split(500)])
-    test_images = torch.cat([body(part) for part in stream.test_images.split(500)])
-    return replace(stream, images=images, test_images=test_images)
+    return replace(
+        stream,
+        images=in_parts(body, stream.images),
+        test_images=in_parts(body, stream.test_images),
+    )
 
 
 # What learns each stream: `learn(arm, budget)` returns the test logits after each task
