@@ -65,10 +65,10 @@ PLAIN = {  # the same of five words, the number third
     ),
     "-": ("N gives # away .", "N sells # away .", "N sells # off .", "N gives # off ."),
     "*": (
-        "N grows # fold .",
-        "N swells # fold .",
-        "N grows # times .",
-        "N swells # times .",
+        "N multiplies # fold .",
+        "N increases # fold .",
+        "N multiplies # times .",
+        "N increases # times .",
     ),
     "ask": ("what has N ?", "what owns N ?", "which has N ?", "which owns N ?"),
 }

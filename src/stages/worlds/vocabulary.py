@@ -3,9 +3,10 @@ differ by row are joined.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 PAD = 0  # the number of "<pad>" in every vocabulary; where a row has it, it has nothing
@@ -68,3 +69,39 @@ def join(*pieces: Int[Tensor, "..."], pad: str = "right") -> Int[Tensor, "n leng
     place = present.cumsum(1) - 1 + (width - lengths if pad == "left" else 0)
     joined = rows.new_full((n, width + 1), PAD)  # the last column takes what is dropped
     return joined.scatter_(1, place.masked_fill(~present, width), rows)[:, :width]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Prompts with their answers, as tokens with pads on the right.
+
+    Attributes:
+        counted: True at the tokens of the answers.
+    """
+
+    tokens: Int[Tensor, "n length"]
+    counted: Bool[Tensor, "n length"]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def take(self, rows: Int[Tensor, " m"] | Bool[Tensor, " n"]) -> "Answered":
+        """Return some of them."""
+        return Answered(self.tokens[rows], self.counted[rows])
+
+
+def answered(
+    prompts: Int[Tensor, "n asked"] | Int[Tensor, " asked"],
+    answers: Int[Tensor, "n told"],
+) -> Answered:
+    """Put answers behind prompts, or behind one prompt for all.
+
+    Args:
+        prompts, answers: tokens; pads anywhere are dropped. Whether an answer's closing
+            token is learnt, too, depends on whether it is given here.
+    """
+    tokens = join(prompts, answers)
+    length = (tokens != PAD).sum(1, keepdim=True)
+    told = (answers != PAD).sum(1, keepdim=True)
+    place = torch.arange(tokens.shape[1], device=tokens.device)
+    return Answered(tokens, (place >= length - told) & (place < length))

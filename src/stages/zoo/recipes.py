@@ -21,6 +21,7 @@ RECIPES: dict[str, str | Recipe] = {
     "quads_editor_long": "stages.zoo.quads:LONG_EDITOR",
     "icl_linear": "stages.zoo.in_context:RECIPE",
     "icl_gpt": "stages.zoo.in_context_tasks:RECIPE",
+    "village_gpt": "stages.zoo.village:RECIPE",
     "chain_thinkers": "stages.papers.mechanisms.sim_cot.recipe:RECIPE",
 }
 
