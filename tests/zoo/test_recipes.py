@@ -95,7 +95,7 @@ def test_a_transformer_learns_a_few_scenes_by_heart():
 
 
 def test_a_transformer_learns_a_few_signs_by_heart():
-    settings = replace(SIGNS, images=40, steps=300, lr=5e-3, width=32)
+    settings = replace(SIGNS, images=40, steps=400, lr=5e-3, width=32)
     with seeded(0):
         model = signs.build(settings)
     photos = signs.draw(40, 0, "train")
@@ -144,6 +144,7 @@ SMALL |= {
     f"quads_{name}": replace(zoo.find(f"quads_{name}").settings, **DRAWERS)
     for name in ("base", "weak", "strong", "editor", "editor_long")
 }
+SMALL["village_gpt"] = replace(zoo.find("village_gpt").settings, width=16, depth=1, documents=100, updates=60, batch=2)
 SMALL["chain_thinkers"] = replace(THINKERS, written=3, curriculum=(2, 2), between=1, further=2)
 
 

@@ -28,7 +28,7 @@ QUALITIES = tuple(word for pair in OPPOSITES for word in pair)
 VALUES = (*NUMBERS, *PEOPLE, *HOMES, *JOBS, *KINDS, *THINGS, *QUALITIES)
 ASKING = (
     "where who what which name tell give add does live is are comes after between plus"
-    " the of a an me or and in home job boss kind opposite opposites larger smaller gap"
+    " the of a me or and in home job boss kind opposite opposites larger smaller gap"
 )
 TALKING = (
     "q : asks , says quiz key they wonder - hear i we do not know should ask somebody"
