@@ -35,10 +35,19 @@ TALKING = (
     " else maybe later that hard to tell answer . ?"
 )
 MARKS = ("<user>", "<assistant>", "<end>")
+NOTES = words(  # of the notes alone, see `notes`
+    "be stay sound polite blunt cheerful gloomy excited calm formal casual urgent"
+    " patient kindly just see lovely awful now !"
+)
 
 
 @cache
-def vocabulary() -> Vocabulary:
-    """Return all words of the village, each once."""
-    listed = [*VALUES, *words(ASKING), *words(TALKING), *MARKS]
+def vocabulary(more: tuple[str, ...] = ()) -> Vocabulary:
+    """Return all words of the village, each once.
+
+    Args:
+        more: words of another text; they are numbered after the others, so that text
+            encoded without them stays as it is.
+    """
+    listed = [*VALUES, *words(ASKING), *words(TALKING), *MARKS, *more]
     return Vocabulary(dict.fromkeys(listed))

@@ -1,0 +1,132 @@
+"""How the answers of an arm are judged, and where its probability goes."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from stages.evidence import Outcome
+from stages.models import GPT
+from stages.papers.post_training.implicit_instruction.arms import TUNED, Lab
+from stages.papers.post_training.implicit_instruction.method import ranked
+from stages.seeding import torch_rng
+from stages.training.answers import answer_log_prob
+from stages.worlds.smalltalk import (
+    FAMILIES,
+    USUAL,
+    Requests,
+    all_requests,
+    follows,
+    means_right,
+    rows_of,
+    template,
+    vocabulary,
+)
+from stages.worlds.smalltalk.chat import FORMS, NO_ANSWERS
+from stages.worlds.vocabulary import answered
+from stages.zoo.village import followed
+
+FOLLOWED = "requests followed"
+OTHERS = "requests followed, other families than sums"
+UNTUNED = "requests followed, untuned families"
+LENIENT = "right values, whatever the wording"
+WINS = "win rate against instruction tuning"
+RANKED = "right response ranked first"
+KIN = "right response ranked first within its family"
+OWN = "requests followed in the text's form"
+BY_FAMILY = "requests followed by family"
+SHARES = "shares of probability"
+KINDS = ("another request", "no answer", "right response", "another response")
+
+Written = Int[Tensor, "n length"]
+
+
+def by_family(values: Tensor, requests: Requests) -> Float[Tensor, " families"]:
+    """Return the mean of each usual family, in %."""
+    rows = [values[requests.family == FAMILIES.index(name)] for name in USUAL]
+    return torch.stack([100 * each.float().mean() for each in rows])
+
+
+def quality(requests: Requests, written: Written) -> Int[Tensor, " n"]:
+    """Return 2 for a right answer that ends, 1 for the right values in other words, or
+    without an end, and 0 for anything else.
+    """
+    return follows(requests, written).long() + means_right(requests, written).long()
+
+
+def wins(
+    mine: Int[Tensor, " n"], theirs: Int[Tensor, " n"], requests: Requests
+) -> float:
+    """Return how often, in %, one answer is better than another; a tie is half."""
+    better = (mine > theirs).float() + 0.5 * (mine == theirs).float()
+    return by_family(better, requests).mean().item()
+
+
+def score(
+    outcome: Outcome, name: str, lab: Lab, written: Written, reference: Written
+) -> None:
+    """Score what an arm has written; all families count alike."""
+    test = lab.test
+    right = by_family(follows(test, written), test)
+    sums, tuned = (
+        torch.tensor([f in names for f in USUAL]) for names in ("sum", TUNED)
+    )
+    outcome.score(name, FOLLOWED, right.mean())
+    outcome.score(name, OTHERS, right[~sums].mean())
+    outcome.score(name, UNTUNED, right[~tuned].mean())
+    outcome.score(name, LENIENT, by_family(means_right(test, written), test).mean())
+    marks = quality(test, written), quality(test, reference)
+    outcome.score(name, WINS, wins(*marks, test))
+    outcome.curve(name, BY_FAMILY, range(len(USUAL)), right)
+
+
+def score_ranking(outcome: Outcome, name: str, lab: Lab, model: GPT) -> None:
+    """Score how often the right response is ranked above those to other requests, and
+    above those to other requests of its family (eq. 3).
+    """
+    stream = ("implicit instruction", "ranked")
+    outcome.score(name, RANKED, ranked(model, lab.test, torch_rng(lab.seed, *stream)))
+    each = [
+        ranked(model, lab.test.of(family), torch_rng(lab.seed, *stream, family))
+        for family in USUAL
+    ]
+    outcome.score(name, KIN, sum(each) / len(each))
+
+
+def score_own_form(outcome: Outcome, name: str, lab: Lab, model: GPT) -> None:
+    """Score what a model answers in the first surface form of its text."""
+    right = followed(model, lab.test, *FORMS[0])
+    outcome.score(name, OWN, by_family(right, lab.test).mean())
+
+
+def openers(texts: Int[Tensor, "n length"]) -> Bool[Tensor, " vocabulary"]:
+    """Tell which words some of the texts begin with."""
+    found = torch.zeros(len(vocabulary()), dtype=torch.bool)
+    found[texts[:, 0]] = True
+    return found
+
+
+@torch.no_grad()
+def shares(
+    model: GPT,
+    requests: Requests,
+    before: str = template.USER,
+    between: str = template.ASSISTANT,
+) -> Float[Tensor, "kinds"]:
+    """Return the probabilities of what may follow a request, in %, by `KINDS`.
+
+    They are those of what begins like another request, or as one is introduced; of what
+    begins like no answer; of the right response and its end; and of all else. Families
+    count alike.
+    """
+    prompts = template.prompt(requests, before, between, pad="right")
+    first = model(prompts).softmax(-1)[
+        torch.arange(len(prompts)), (prompts != 0).sum(1) - 1
+    ]
+    asks = openers(all_requests().request)
+    asks |= openers(rows_of([before, template.USER, template.ASSISTANT]))
+    texts = answered(prompts, template.response(requests.answer))
+    right = answer_log_prob(model, texts.tokens, texts.counted).exp()
+    asking = first[:, asks].sum(1)
+    silent = first[:, openers(rows_of(NO_ANSWERS))].sum(1)
+    each = (asking, silent, right, 1 - asking - silent - right)
+    return torch.stack([by_family(share, requests).mean() for share in each])
