@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from stages.worlds import glyphs, shapes, signs
-from stages.worlds.shapes.geometry import DISTANCES, distances
 
 
 def test_signs_are_forty_and_far_apart():
@@ -26,7 +25,7 @@ def test_the_distance_to_a_stroke_is_that_to_its_pen():
     scenes = signs.sample(torch.arange(40), 0)
     still = replace(scenes, rotation=torch.zeros(40, 1), size=torch.full((40, 1), 0.5))
     u, v = (torch.rand(40, 1, 6, 6, generator=torch.Generator().manual_seed(i)) - 0.5 for i in (0, 1))
-    found = distances(still, u, v, signs.bodies())[:, 0]
+    found = signs.distances(still, u, v)[:, 0]
     time = torch.linspace(0, 1, 400)
     for sign in range(40):
         character = signs.characters()[sign : sign + 1]
@@ -43,7 +42,7 @@ def test_a_sign_stays_inside_its_circle_and_upright_within_twenty_degrees():
     scenes = signs.sample(torch.arange(40), 0)
     angle = torch.linspace(0, 2 * math.pi, 90)
     u, v = (scenes.size[:, :, None, None] * 1.02 * f(angle)[None, None, None] for f in (torch.cos, torch.sin))
-    assert (distances(scenes, u, v, signs.bodies()) > -0.01).all()
+    assert (signs.distances(scenes, u, v) > -0.01).all()
     assert scenes.rotation.abs().max() <= signs.TURN
     assert signs.SIZE[0] <= scenes.size.min() <= scenes.size.max() <= signs.SIZE[1]
 
@@ -65,9 +64,9 @@ def test_every_style_draws_a_sign():
     assert not any(torch.equal(pictures[0], other) for other in pictures[1:])
 
 
-def test_other_bodies_leave_shapes_as_they_were():
+def test_other_outlines_leave_shapes_as_they_were():
     scenes = shapes.sample(10, 0)
-    assert torch.equal(shapes.render(scenes), shapes.render(scenes, 32, DISTANCES))
+    assert torch.equal(shapes.render(scenes), shapes.render(scenes, 32, shapes.geometry.distances))
 
 
 def test_a_label_that_no_sign_has_is_refused():

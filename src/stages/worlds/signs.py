@@ -8,7 +8,7 @@ texture do.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int
@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from stages.worlds import glyphs, shapes
 from stages.worlds.shapes import Scenes
-from stages.worlds.shapes.geometry import Distance
 
 COUNT = 40
 ALPHABETS = range(100, 120)  # the candidates; other experiments take lower numbers
@@ -86,31 +85,37 @@ def sample(
 
 def render(scenes: Scenes, side: int = 32) -> Float[Tensor, "n 3 side side"]:
     """Draw scenes of signs, in RGB from 0 to 1."""
-    return shapes.render(scenes, side, bodies())
+    return shapes.render(scenes, side, outlines=distances)
+
+
+def distances(
+    scenes: Scenes, u: Tensor, v: Tensor
+) -> Float[Tensor, "n objects side side"]:
+    """Return the signed distance from each pixel to each sign's outline; absent signs
+    are far away.
+
+    Args:
+        u, v: every pixel's coordinates along the sign's axes, from its centre, as
+            fractions of the picture.
+    """
+    out = torch.full_like(u, 9.0)
+    tables = _tables().to(u.device)
+    for sign in range(COUNT):
+        here = (scenes.shape == sign) & scenes.present
+        if here.any():
+            size = scenes.size[here][:, None, None]
+            places = torch.stack([u[here], v[here]], -1) / (size[..., None] * REACH)
+            found = F.grid_sample(
+                tables[sign][None, None],
+                places.flatten(0, 1)[None],
+                padding_mode="border",
+                align_corners=True,
+            )
+            out[here] = found.view(u[here].shape) * size
+    return out
 
 
 @cache
-def bodies() -> tuple[Distance, ...]:
-    """Return each sign's signed distance in its own unit circle."""
-    return tuple(partial(_look_up, table) for table in _tables())
-
-
-def _look_up(
-    table: Float[Tensor, "cells cells"],
-    x: Float[Tensor, "n side side"],
-    y: Float[Tensor, "n side side"],
-) -> Float[Tensor, "n side side"]:
-    """Read a table of distances between its cells."""
-    places = torch.stack([x, y], -1).flatten(0, 1) / REACH
-    found = F.grid_sample(
-        table.to(x.device)[None, None],
-        places[None],
-        padding_mode="border",
-        align_corners=True,
-    )
-    return found.view(x.shape)
-
-
 def _tables() -> Float[Tensor, "signs cells cells"]:
     """Return the distance to each sign's outline in radii, on a grid within REACH.
 

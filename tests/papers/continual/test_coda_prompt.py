@@ -267,6 +267,12 @@ def test_a_seed_decides_the_stream_the_prompts_and_the_batches(wired):
     assert not torch.equal(other.calls[0].stream.images, wired.calls[0].stream.images)
     mine, theirs = (call(run, "DualPrompt").learner.prompt.experts for run in (wired, other))
     assert not torch.equal(mine, theirs)
+    prompts = [CodaPrompt(5, 5, 4, (1,), 16, 1.0, seed) for seed in (SEED, SEED, SEED + 1)]
+    for prompt in prompts:
+        prompt.start(0)
+    starts = [tuple(bank[0, 0].tolist()) for prompt in prompts for bank in (prompt.keys, prompt.attention)]
+    assert starts[:2] == starts[2:4]
+    assert len({*starts}) == 4  # keys, attention vectors and seeds have draws of their own
 
 
 def test_no_test_image_is_learnt_from(wired):
@@ -323,6 +329,7 @@ def test_every_comparison_is_the_one_it_names(wired):
     expected["C3b"] = 2.5 * (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4 * expected["C1"]  # less forgetting is better
     assert found == pytest.approx(expected, abs=1e-3)
     assert {claim.key for claim in PAPER.claims if claim.margin} == {"C1"}
+    assert {claim.key: claim.over for claim in PAPER.claims if claim.over} == {"C2": SIDES["C1"]}  # planted gaps agree
 
 
 def test_every_gate_is_the_difference_it_names(wired):

@@ -241,13 +241,14 @@ def test_lanes_begin_as_one_vector_of_length_one_and_from_the_lane_before(lab):
     for kind in learner.lanes.values():
         assert kind[0].norm().item() == pytest.approx(1, abs=1e-5)
     learner.start(0)
-    with torch.no_grad():
-        for kind in learner.lanes.values():
-            kind[0] += 1
-    trained = learner.start(1)
-    for i, kind in enumerate(learner.lanes.values()):
-        assert torch.equal(kind[1], kind[0])
-        assert trained[i] is kind[1]
+    for task in (1, 2):
+        with torch.no_grad():
+            for kind in learner.lanes.values():
+                kind[task - 1] += 1
+        trained = learner.start(task)
+        for i, kind in enumerate(learner.lanes.values()):
+            assert torch.equal(kind[task], kind[task - 1])
+            assert trained[i] is kind[task]
     pools = [rivals.l2p_pool(replace(lab, seed=seed)).pool for seed in (0, 1)]
     queries = [Pooled(replace(lab, seed=seed)).queries for seed in (0, 1)]
     lanes = [Lanes(replace(lab, seed=seed)).lanes["prompts"][0] for seed in (0, 1)]
@@ -515,19 +516,22 @@ def test_picked_lanes_and_gates_are_scored_by_hand(wired):
     value = {key: effects(claims[key], table)[3] for key in claims}
     s = wired.scores
     lead = [s[present(OURS, k), STRATUM] - s[present(QUERY_KEY, k), STRATUM] for k in (1, 3)]
+    heads = [s[present(OURS, k), STRATUM] - s[present(HEADS, k), STRATUM] for k in (1, 3)]
     by_hand = {
+        "C1": s[OURS, LAST] - s[L2PP, LAST],
         "C2": lead[1] - lead[0],
         "C2b": lead[0],
         "C3": s[OURS, LAST] - s[FULL_TOKENS, LAST],
         "C4": s[OURS, LAST] - s[NO_REPLACE, LAST],
         "C5": s[OURS, LAST] - s[POOLING, LAST],
         "C5b": s[OURS, LAST] - s[HEADS, LAST],
+        "C5c": heads[1] - heads[0],
         "C6": s[OURS, AVERAGE] - s[CODA, AVERAGE],
         "C6b": s[OURS, AVERAGE] - s[HEADS, AVERAGE],
         "C1b": s[OURS, CF1] - s[L2PP, CF1],
         "C1c": s[OURS, LAST] - s[QUERY_KEY, LAST],
     }
-    assert {key: value[key] for key in by_hand} == pytest.approx(by_hand)
+    assert value == pytest.approx(by_hand)
     assert PAPER.claims[0].metrics == (in_setting(MAP, "last"), in_setting(MAP, "average"))
     gates = [gate["value"] for gate in measure_gates(PAPER.gates, table)]
     expected = [s[BASE, MAP], s[JOINT, LAST] - s[OURS, LAST], s[HEADS, SHARE], s[QUERY_KEY, RIGHT]]

@@ -321,8 +321,12 @@ def planted(stream, right):
 @pytest.fixture(scope="module")
 def wired(world):
     """A run of all arms with recorders in the place of what learns."""
-    calls = SimpleNamespace(learn=[], first=[], regularise=[], level=[], photo=[], energies=[])
+    calls = SimpleNamespace(world=[], learn=[], first=[], regularise=[], level=[], photo=[], energies=[])
     small = world.stream
+
+    def make_world(*given):
+        calls.world.append(given)
+        return world
 
     def learned(name, where, budget, seed, **others):
         joint = where.stream.ways == 8
@@ -333,9 +337,10 @@ def wired(world):
 
     def first(learner, stream, budget, updates, lr, seed):
         calls.first.append((learner, stream, budget, updates, lr, seed))
-        test = torch.cat([planted(small, right) for right in (*STAGED, RIGHT[LEVEL])], 1).float()
+        rights = [(10,) * 5] * 3 + [(*STAGED, RIGHT[LEVEL])]  # nothing is wrong before the last task
+        tests = [torch.cat([planted(small, right) for right in each], 1).float() for each in rights]
         rows = Rows(torch.zeros(2, 40), torch.zeros(2))
-        return [Learnt(features(20, 40, t), None, test, rows, ({}, {}), None) for t in range(4)]
+        return [Learnt(features(20, 40, t), None, test, rows, ({}, {}), None) for t, test in enumerate(tests)]
 
     def head(i):
         return Rows(torch.eye(40)[8 * i : 8 * i + 8], torch.zeros(8))
@@ -359,7 +364,7 @@ def wired(world):
         score_energies(outcome, name, rows, *given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "make_world", lambda settings, seed: world)
+        patch.setattr(experiment, "make_world", make_world)
         patch.setattr(experiment, "RATES", {name: 0.1 * right for name, right in RIGHT.items()})
         patch.setattr(experiment, "JOINT_RATES", {ONE: 0.9, DUAL: 0.8, CODA: 0.7})
         patch.setattr(experiment, "learn", learned)
@@ -373,6 +378,7 @@ def wired(world):
 
 
 def test_every_arm_learns_its_own_stream_with_its_own_settings(wired, world):
+    assert wired.world == [(TINY, SEED)]
     assert wired.photo == [(world.vit, 2, SEED)]
     plain = {(name, joint): given for name, joint, *given in wired.learn}
     assert set(plain) == {(ONE, False), (DUAL, False), (CODA, False), (MEAN, False), (ONE, True)}
@@ -415,7 +421,8 @@ def test_scores_effects_and_gates_are_those_worked_out_by_hand(wired):
         assert wired.scores[name, WITHIN] == pytest.approx(10), name
         assert wired.scores[name, NAMED] == pytest.approx(90), name
         assert wired.scores[name, SHARE] == pytest.approx(100 * (9 - r) / (10 - r)), name
-        assert ((name, FIRST) in wired.scores) == (name != JOINT), name
+        fall = None if name == JOINT else -10 if experiment.ARMS[name].stage else 0  # by one image in ten
+        assert wired.scores.get((name, FIRST)) == pytest.approx(fall), name
     for name in (ONE, DUAL, CODA):
         assert wired.scores[name, TRAINED] == 10 + RIGHT[name]
         assert wired.scores[name, PASSES] == RIGHT[name]

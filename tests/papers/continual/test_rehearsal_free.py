@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from stages import zoo
-from stages.evidence import measured, tidy_scores
+from stages.evidence import effects, measured, tidy_scores
+from stages.evidence.gates import measure_gates
 from stages.models import ViT
 from stages.papers.continual.common import arms as chapter
 from stages.papers.continual.common.arms import CODA, DUAL, MEAN
@@ -23,6 +24,7 @@ from stages.papers.continual.common.streams import Stream
 from stages.papers.continual.power_law_rehearsal import learners as power_law
 from stages.papers.continual.rehearsal_free import PAPER, experiment, learner, streams, tuning
 from stages.papers.continual.rehearsal_free.experiment import (
+    ALONE,
     ANCHORED,
     EWC,
     FROZEN,
@@ -136,7 +138,7 @@ def test_the_penalty_has_a_closed_gradient_and_for_one_past_task_is_the_chapters
 def test_fisher_information_is_the_mean_square_of_single_images_gradients(vit, stream, loss, monkeypatch):
     monkeypatch.setattr(learner, "FISHER", 4)
     made = Regularised(vit, stream, Arm(0.01, loss, trained="qkv"), 0)
-    nn.init.normal_(made.head.weight)  # a head of zeros has no gradient to pass on
+    nn.init.normal_(made.head.weight, std=0.2)  # of zeros it passes on no gradient, large it leaves nothing to chance
     got, asked = made.information(1), slice(2, 4) if loss == "masked" else slice(0, 4)
     task = stream.rows(1)
     rows = task[torch.from_numpy(rng(0, "fisher", 1).permutation(len(task))[:4])]
@@ -146,6 +148,7 @@ def test_fisher_information_is_the_mean_square_of_single_images_gradients(vit, s
         drawn = torch.bernoulli(logits.sigmoid(), generator=chance)
     else:
         drawn = F.one_hot(torch.multinomial(logits.softmax(-1), 1, generator=chance)[:, 0], 2)
+    assert not (drawn.bool() == (logits > 0 if loss == "bce" else logits == logits.amax(1, keepdim=True))).all()
     expected = [torch.zeros_like(p) for p in made.held.values()]
     for image, y in zip(stream.images[rows], drawn, strict=True):
         z = made.head(made.body(image[None]))[0, asked]
@@ -269,10 +272,10 @@ def scribbles(classes, labels, seed, *, stream, **drawing):
 
 
 def test_streams_are_a_seeds_own_new_to_the_base_model_and_their_splits_disjoint(monkeypatch):
-    known, asked = zoo.find("glyph_conv4").settings, []
+    known, asked, written = zoo.find("glyph_conv4").settings, [], []
     original = streams.glyphs.characters
     monkeypatch.setattr(streams.glyphs, "characters", lambda a, each: asked.append(set(a)) or original(a, each))
-    monkeypatch.setattr(streams.glyphs, "write", scribbles)
+    monkeypatch.setattr(streams.glyphs, "write", lambda *a, **more: written.append(a[0]) or scribbles(*a, **more))
     for make in (streams.split_digits, lambda seed: streams.characters(seed, 6, 4)):
         one, again, other = (make(seed) for seed in (0, 0, 1))
         assert len(one) == 5
@@ -281,6 +284,13 @@ def test_streams_are_a_seeds_own_new_to_the_base_model_and_their_splits_disjoint
         assert not (torch.equal(one.labels, other.labels) and torch.equal(one.images, other.images))
         seen = {image.numpy().tobytes() for image in one.images}
         assert not seen & {image.numpy().tobytes() for image in one.test_images}
+        if make is streams.split_digits:  # train and test have one order of the classes
+            every = streams.digits.load()
+            place = dict(zip(every.train_labels.tolist(), one.labels.tolist(), strict=True))
+            assert sorted(place.values()) == list(range(10))
+            assert one.test_labels.tolist() == [place[digit] for digit in every.test_labels.tolist()]
+    assert all(torch.equal(characters.points, written[0].points) for characters in written[:4])
+    assert len({*written[0].alphabet.tolist()}) == 5  # no alphabet comes before the others
     assert one.labels.bincount().tolist() == [6] * 20
     assert one.test_labels.bincount().tolist() == [4] * 20
     assert not asked[0] & asked[2]
@@ -463,7 +473,7 @@ def test_all_arms_of_a_stream_share_it_and_its_budget_and_start_where_they_shoul
         assert name == KD or not torch.equal(call.made.body[0].weight, same.made.body[0].weight)
 
 
-def test_scores_are_those_worked_out_by_hand(wired):
+def test_scores_comparisons_and_gates_are_those_worked_out_by_hand(wired):
     scores = wired.scores
     for name in (KD, at_random(KD), L2, at_random(L2), QKV_L2):
         k = call_of(wired, name)[1]
@@ -484,6 +494,29 @@ def test_scores_are_those_worked_out_by_hand(wired):
     means = torch.stack([features[stream.labels == c].mean(0) for c in range(20)])
     right = torch.cdist(tests, means).argmin(1) == stream.test_labels
     assert scores[MEANS, AVERAGE] == pytest.approx(100 * right.float().mean().item(), abs=0.3)
+    at = {name: value for (name, metric), value in wired.scores.items() if metric == AVERAGE}
+    sides = {
+        "C1": (L2, EWC),
+        "C4": (QKV_L2, CODA),
+        "C1b": (L2, KD),
+        "C1c": (ANCHORED, EWC),
+        "C1d": (L2, FROZEN),
+        "C1e": (L2, MEANS),
+        "C2b": (at_random(KD), at_random(L2)),
+        "C4b": (QKV_L2, QKV),
+        "C4c": (QKV_L2, DUAL),
+        "C4d": (QKV_L2, MEAN),
+    }
+    expected = {key: at[better] - at[worse] for key, (better, worse) in sides.items()}
+    expected["C2"] = at[L2] - at[KD] - (at[at_random(L2)] - at[at_random(KD)])
+    expected["C3"] = at[on_digits(EWC)] - at[on_digits("EWC alone")]  # of the first penalty
+    expected["C5"] = 2.0 * (call_of(wired, KD)[1] - call_of(wired, at_random(KD))[1])
+    table = tidy_scores({3: wired.outcome})
+    assert {c.key: effects(c, table)[3] for c in (*PAPER.claims, *PAPER.also)} == pytest.approx(expected, abs=1e-3)
+    assert {c.key: c.over for c in PAPER.claims if c.over} == {"C2": (at_random(L2), at_random(KD))}  # planted: 0
+    gates = [row["value"] for row in measure_gates(PAPER.gates, table)]
+    rooms = [at[one] - at[two] for one, two in ((JOINT, L2), (CODA, MEAN), (QKV_JOINT, QKV_L2))]
+    assert gates == pytest.approx([at[MEANS], rooms[0], at[ALONE], *rooms[1:]])
 
 
 def test_strengths_lie_inside_their_grids_and_each_candidate_is_tried_by_itself(monkeypatch):

@@ -3,14 +3,14 @@ inside.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from stages.worlds.shapes.scenes import TEXTURES, Scenes
+from stages.worlds.shapes.scenes import SHAPES, TEXTURES, Scenes
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 PIXELS_AT_ONCE = (
@@ -149,17 +149,17 @@ def local(
 
 
 def distances(
-    scenes: Scenes, u: Tensor, v: Tensor, bodies: Sequence[Distance] = DISTANCES
+    scenes: Scenes, u: Tensor, v: Tensor
 ) -> Float[Tensor, "n objects side side"]:
     """Return the signed distance from each pixel to each object's outline; absent
-    objects are far away. `scenes.shape` counts the bodies.
+    objects are far away.
     """
     out = torch.full_like(u, 9.0)
-    for i, body in enumerate(bodies):
+    for i in range(len(SHAPES)):
         here = (scenes.shape == i) & scenes.present
         if here.any():
             size = scenes.size[here][:, None, None]
-            out[here] = body(u[here] / size, v[here] / size) * size
+            out[here] = DISTANCES[i](u[here] / size, v[here] / size) * size
     return out
 
 

@@ -2,7 +2,7 @@
 then the whole is finished.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -10,8 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stages.worlds.shapes.geometry import (
-    DISTANCES,
-    Distance,
     bands,
     chunks,
     cover,
@@ -37,12 +35,11 @@ HEAT = (
 LIGHT = (0.30, 0.59, 0.11)  # how bright red, green and blue look
 Picture = Float[Tensor, "n 3 side side"]
 Layer = Float[Tensor, "n 1 side side"]
+Outlines = Callable[[Scenes, Tensor, Tensor], Tensor]
 
 
 @torch.no_grad()
-def render(
-    scenes: Scenes, side: int = 32, bodies: Sequence[Distance] = DISTANCES
-) -> Picture:
+def render(scenes: Scenes, side: int = 32, outlines: Outlines = distances) -> Picture:
     """Draw scenes on their device, in RGB from 0 to 1: thousands a second on one core
     at 32x32.
 
@@ -50,17 +47,17 @@ def render(
     batched changes nothing.
 
     Args:
-        bodies: what `scenes.shape` counts, each by its signed distance in the unit
-            circle; those of SHAPES by default.
+        outlines: gives the signed distance of every pixel to every object, as
+            `distances` does for SHAPES; another one draws other bodies.
     """
     parts = chunks(scenes, side)
-    return torch.cat([_styled(part, side, bodies) for part in parts])
+    return torch.cat([_styled(part, side, outlines) for part in parts])
 
 
-def _styled(scenes: Scenes, side: int, bodies: Sequence[Distance]) -> Picture:
+def _styled(scenes: Scenes, side: int, outlines: Outlines) -> Picture:
     order = scenes.depth.argsort(1, descending=True)
     u, v = local(scenes, side)
-    layers = torch.stack([distances(scenes, u, v, bodies), tones(scenes, u, v)], 2)
+    layers = torch.stack([outlines(scenes, u, v), tones(scenes, u, v)], 2)
     out = torch.empty(len(scenes), 3, side, side, device=u.device)
     for i, style in enumerate(STYLES):
         here = scenes.style == i
