@@ -145,6 +145,7 @@ SMALL |= {
     for name in ("base", "weak", "strong", "editor", "editor_long")
 }
 SMALL["village_gpt"] = replace(zoo.find("village_gpt").settings, width=16, depth=1, documents=100, updates=60, batch=2)
+SMALL["notes_gpt"] = replace(zoo.find("notes_gpt").settings, width=16, depth=1, heads=2, batch=8, warmup=2, updates=4)
 SMALL["chain_thinkers"] = replace(THINKERS, written=3, curriculum=(2, 2), between=1, further=2)
 
 

@@ -51,10 +51,11 @@ def build(settings: Reading) -> GPT:
 def read(model: nn.Module, settings: Reading, seed: int) -> list[float]:
     """Train a network in place to predict the next token; return the losses."""
     chance = rng(seed, "notes", "documents")
+    device = next(model.parameters()).device
     adam = optimiser(model.parameters(), "adamw", settings.rate, weight_decay=0.01)
 
     def loss(step: int) -> Tensor:
-        tokens = notes.documents(settings.batch, chance)
+        tokens = notes.documents(settings.batch, chance).to(device)
         return next_token_loss(model(tokens), tokens)
 
     schedule = cosine(settings.updates, settings.warmup)
@@ -69,9 +70,9 @@ def write(
 ) -> Int[Tensor, "n length"]:
     """Draw a report for each prompt; a row that ends repeats "<end>"."""
     end = notes.vocabulary().number["<end>"]
-    return model.generate(
-        prompts, NEW, stop=[end], temperature=temperature, generator=chance
-    )
+    asked = prompts.to(model.positions.device)
+    how = {"stop": [end], "temperature": temperature, "generator": chance}
+    return model.generate(asked, NEW, **how).to(prompts.device)
 
 
 def measure(model: GPT, settings: Reading, seed: int) -> dict[str, float]:

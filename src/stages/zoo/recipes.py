@@ -22,6 +22,7 @@ RECIPES: dict[str, str | Recipe] = {
     "icl_linear": "stages.zoo.in_context:RECIPE",
     "icl_gpt": "stages.zoo.in_context_tasks:RECIPE",
     "village_gpt": "stages.zoo.village:RECIPE",
+    "notes_gpt": "stages.zoo.notes:RECIPE",
     "chain_thinkers": "stages.papers.mechanisms.sim_cot.recipe:RECIPE",
 }
 

@@ -1,0 +1,240 @@
+"""The claims about SAMI, and the experiment that judges them."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from stages import zoo
+from stages.evidence import Claim, Gate, Outcome, Paper
+from stages.models import GPT, seeded
+from stages.papers.post_training.sami import arms, method
+from stages.papers.post_training.sami.arms import Arm
+from stages.papers.post_training.sami.method import Plan, Samples, align, learn
+from stages.papers.post_training.sami.queries import ask, respond
+from stages.papers.post_training.sami.scores import (
+    FORM,
+    HELD_OUT_ADHERENCE,
+    INFORMATION,
+    KEPT,
+    LINKED_ADHERENCE,
+    UNLINKED_ADHERENCE,
+    WRONG_ADHERENCE,
+    Exam,
+    look,
+    score,
+    score_course,
+    score_kept,
+)
+from stages.seeding import torch_rng
+from stages.training import pick_device
+from stages.zoo import notes as reading
+
+BASE, SAMI = "base", "SAMI"
+RESPONSES, CONSTITUTIONS = "over responses only", "over constitutions only"
+DISTILLED, PERMUTED = "self-distillation", "permuted"
+CHECKED, SUMMED = "checked samples", "SAMI, summed"
+EQUAL = "self-distillation, SAMI's rate"
+
+# --------------------------------------------------------------------------- the claims
+
+CLAIMS = (
+    Claim(
+        "C1",
+        "After three iterations SAMI follows linked principles more often than its own"
+        " base.",
+        LINKED_ADHERENCE,
+        SAMI,
+        BASE,
+        margin=5.0,
+        reported="wins of 66 to 77 % over the base (dialogue), 60 to 71 % (summaries)",
+    ),
+    Claim(
+        "C2",
+        "SAMI follows them more often than self-distillation on the same samples.",
+        LINKED_ADHERENCE,
+        SAMI,
+        DISTILLED,
+        margin=1.0,
+        origin="ours",
+    ),
+    Claim(
+        "C3",
+        "SAMI follows a principle that it was never trained on more often than its"
+        " base.",
+        HELD_OUT_ADHERENCE,
+        SAMI,
+        BASE,
+        margin=1.0,
+        reported="wins of 61 to 63 % on held-out principles",
+    ),
+    Claim(
+        "C4",
+        "Where the base is linked the wrong way round, SAMI follows the principle less"
+        " often than its base.",
+        WRONG_ADHERENCE,
+        SAMI,
+        BASE,
+        margin=2.0,
+        lower_is_better=True,
+        origin="ours",
+    ),
+    Claim(
+        "C5",
+        "SAMI's responses have more information about their constitution than its"
+        " base's.",
+        INFORMATION,
+        SAMI,
+        BASE,
+        margin=0.05,
+        reported="the bound rises over iterations",
+    ),
+)
+ALSO = (
+    Claim("C1b", "On the unlinked principle.", UNLINKED_ADHERENCE, SAMI, BASE),
+    Claim("C1c", "Exact form.", FORM, SAMI, BASE),
+    Claim("C1d", "Against a permuted identity.", LINKED_ADHERENCE, SAMI, PERMUTED),
+    Claim("C1e", "The ceiling against SAMI.", LINKED_ADHERENCE, CHECKED, SAMI),
+    Claim("C1f", "Against responses only.", LINKED_ADHERENCE, SAMI, RESPONSES),
+    Claim("C1g", "Against constitutions only.", LINKED_ADHERENCE, SAMI, CONSTITUTIONS),
+    Claim("C1h", "Against summed log-probabilities.", LINKED_ADHERENCE, SAMI, SUMMED),
+    Claim("C2b", "At SAMI's rate.", LINKED_ADHERENCE, SAMI, EQUAL),
+    Claim("C2c", "Pairs that SAMI's filter keeps (%).", KEPT, SAMI),
+    Claim("C4b", "The same, of self-distillation.", WRONG_ADHERENCE, BASE, DISTILLED),
+    Claim("C4c", "What checking does instead.", WRONG_ADHERENCE, CHECKED, BASE),
+)
+GATES = (
+    Gate("The base is linked weakly (%)", BASE, LINKED_ADHERENCE, least=65, most=82),
+    Gate(
+        "The held-out principle is linked as weakly (%)",
+        BASE,
+        HELD_OUT_ADHERENCE,
+        least=65,
+        most=82,
+    ),
+    Gate("One principle is unlinked (%)", BASE, UNLINKED_ADHERENCE, least=45, most=55),
+    Gate("One is linked wrongly (%)", BASE, WRONG_ADHERENCE, least=20, most=38),
+    Gate("The base keeps the form (%)", BASE, FORM, least=95),
+    Gate("SAMI keeps the form (%)", SAMI, FORM, least=90),
+)
+
+# ----------------------------------------------------------------------------- the arms
+
+ARMS: dict[str, Arm] = {
+    BASE: Arm(),
+    SAMI: Arm(method.sami, 1e-4),
+    RESPONSES: Arm(arms.contrast(method.over_responses), 1e-4),
+    CONSTITUTIONS: Arm(arms.contrast(method.over_constitutions), 1e-4),
+    DISTILLED: Arm(arms.imitate, 3e-4, source=SAMI),
+    PERMUTED: Arm(arms.contrast(arms.permuted), 1e-4),
+    CHECKED: Arm(arms.imitate_checked, 3e-4),
+    SUMMED: Arm(arms.contrast(method.two_sided, mean=False), 1e-4),
+    EQUAL: Arm(arms.imitate, 1e-4, source=SAMI),
+}
+FOLLOWED = (SAMI, DISTILLED)  # over the iterations
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a profile fixes.
+
+    Attributes:
+        shipped: whether a seed starts from the book's base model, or from none.
+        updates: of reading beforehand.
+        steps, queries: of the iterations; see `Plan`.
+        pairs: of things in the test; all where it is None.
+        only: arms that are run; all where it is empty.
+    """
+
+    shipped: bool = False
+    updates: int = reading.Reading().updates
+    steps: tuple[int, ...] = (8, 16, 24)
+    queries: int = 48
+    pairs: int | None = None
+    only: tuple[str, ...] = ()
+
+
+def make_base(settings: Settings, seed: int) -> GPT:
+    """Build a model, or load the one that comes with the book, and let it read."""
+    how = replace(reading.Reading(), updates=settings.updates)
+    if settings.shipped:
+        model = zoo.load("notes_gpt").requires_grad_(True)
+        how = replace(how, rate=how.rate / 100, warmup=0)  # as it is after reading
+    else:
+        with seeded(seed, "notes_gpt"):
+            model = reading.build(how)
+    model = model.to(pick_device())
+    if how.updates:
+        reading.read(model, how, seed)
+    return model.eval().requires_grad_(False)
+
+
+# ---------------------------------------------------------------------------------- run
+
+
+def run(settings: Settings, seed: int) -> Outcome:
+    """Let each arm learn from the base of a seed, and test what it has become."""
+    outcome = Outcome()
+    base = make_base(settings, seed)
+    exam = Exam(seed, settings.pairs)
+    start = look(base, exam)
+    drawn: dict[str, list[Samples]] = {}
+    for name in settings.only or ARMS:
+        arm = ARMS[name]
+        models = [base]
+        if arm.source:
+            models = imitators(base, drawn[arm.source], arm, settings)
+        elif arm.objective:
+            models, drawn[name] = align(
+                base,
+                partial(ask, seed),
+                respond,
+                arm.objective,
+                Plan(arm.rate, settings.steps, settings.queries),
+                partial(torch_rng, seed, "sami", "written"),
+            )
+            score_kept(outcome, name, drawn[name])
+        seen = look(models[-1], exam)
+        score(outcome, name, seen, exam)
+        if name in FOLLOWED:
+            between = [look(model, exam) for model in models[:-1]]
+            score_course(outcome, name, [start, *between, seen], exam)
+        outcome.exhibits[name] = (models[-1], seen)
+    outcome.exhibits |= {"exam": exam, "drawn": drawn}
+    return outcome
+
+
+def imitators(
+    base: GPT, drawn: list[Samples], arm: Arm, settings: Settings
+) -> list[GPT]:
+    """Let an arm learn from what another one drew, iteration by iteration."""
+    return [
+        learn(base, samples, arm.objective, arm.rate, steps)
+        for samples, steps in zip(drawn, settings.steps, strict=True)
+    ]
+
+
+FULL = Settings()
+
+PAPER = Paper(
+    slug="post_training/sami",
+    title=(
+        "Self-Supervised Alignment with Mutual Information: Learning to Follow"
+        " Principles without Preference Labels"
+    ),
+    arxiv="2404.14313",
+    year=2024,
+    bibkey="franken2024sami",
+    claims=CLAIMS,
+    also=ALSO,
+    gates=GATES,
+    deviations=(),
+    profiles={
+        "probe": replace(
+            FULL, shipped=True, updates=2, steps=(1, 2, 3), queries=4, pairs=3
+        ),
+        "quick": replace(
+            FULL, shipped=True, updates=0, only=(BASE, SAMI, DISTILLED, PERMUTED)
+        ),
+        "full": FULL,
+    },
+    run=run,
+)
