@@ -43,8 +43,8 @@ class Budget:
 
 
 def length_reward(length: Int[Tensor, "*n"], budget: int) -> Float[Tensor, "*n"]:
-    """Return 1 for a thought of just the budget's length, falling to 0 on both sides, at
-    no tokens and at twice as many.
+    """Return 1 for a thought of just the budget's length, falling to 0 on both sides:
+    at no tokens, and at twice as many.
     """
     return (1 - (length / budget - 1).abs()).clamp(min=0)  # eq. 3
 
@@ -114,11 +114,30 @@ class Rollouts:
     match: Bool[Tensor, "positions samples"]
     length: Int[Tensor, "positions samples"]
 
+    def take(self, groups: Int[Tensor, " m"]) -> "Rollouts":
+        """Return those of some positions."""
+        rows = torch.arange(len(self.tokens)).view(self.match.shape)[groups].flatten()
+        return Rollouts(
+            self.tokens[rows],
+            self.counted[rows],
+            self.match[groups],
+            self.length[groups],
+        )
+
 
 def roll_out(
-    model: GPT, positions: Positions, samples: int, new: int, chance: Generator
+    model: GPT,
+    positions: Positions,
+    samples: int,
+    new: int,
+    chance: Generator,
+    temperature: float = 1.0,
 ) -> Rollouts:
-    """Let a model think and answer, several times at each position, at temperature 1."""
+    """Let a model think and answer, several times at each position.
+
+    Args:
+        new: the most tokens that thought, answer and marks may take.
+    """
     nothing = torch.full_like(positions.place[:, None], PAD)
     prompts, _ = prose.think(positions.prefix, nothing, positions.target)
     prompts = prompts.repeat_interleave(samples, 0)
@@ -126,7 +145,7 @@ def roll_out(
         prompts,
         new,
         stop=[prose.END],
-        temperature=1.0,
+        temperature=temperature,
         generator=chance,
         mask=prompts != PAD,
     )
@@ -141,47 +160,74 @@ def roll_out(
     )
 
 
-def rewards(
-    rollouts: Rollouts, budget: int | None, weight: float
-) -> Float[Tensor, "positions samples"]:
-    """Weigh whether the token came out against the length of the thought.
+@dataclass(frozen=True)
+class Objective:
+    """What an update rewards, and what else it learns.
 
-    Args:
-        budget: B_t; None leaves the length out.
-        weight: w.
+    Attributes:
+        budget: of the thoughts; without one their length does not count, and w is 0.
+        weight: w, of the length reward.
+        text: λ, of predicting the other tokens of the texts.
+        most: groups with matches and misses that an update learns from.
     """
+
+    budget: Budget | None = Budget()
+    weight: float = 0.3
+    text: float = 0.5
+    most: int = 8
+
+
+def rewards(
+    rollouts: Rollouts, objective: Objective, progress: float
+) -> Float[Tensor, "positions samples"]:
+    """Weigh whether the token came out against the length of the thought."""
     match = rollouts.match.float()
-    if budget is None:
+    if objective.budget is None:
         return match
-    return (1 - weight) * match + weight * length_reward(rollouts.length, budget)  # eq. 5
+    w = objective.weight
+    budget = objective.budget.at(progress)
+    return (1 - w) * match + w * length_reward(rollouts.length, budget)  # eq. 5
+
+
+def learn_from(
+    rollouts: Rollouts, reward: Float[Tensor, "positions samples"], most: int
+) -> tuple[Rollouts, Float[Tensor, "groups samples"]]:
+    """Return the groups in which some answers match and some do not, the first `most`
+    of them, and the advantages in them.
+    """
+    mixed = (~dead_groups(rollouts.match.float())).nonzero()[:most, 0]
+    return rollouts.take(mixed), group_advantages(reward)[mixed]  # eq. 6
 
 
 def reinforce(
-    model: GPT,
-    rollouts: Rollouts,
-    reward: Float[Tensor, "positions samples"],
-    most: int,
+    model: GPT, rollouts: Rollouts, advantages: Float[Tensor, "groups samples"]
 ) -> Float[Tensor, ""]:
-    """Return the loss of GRPO on the groups in which some answers match and some do
-    not, the first `most` of them.
-    """
-    mixed = (~dead_groups(rollouts.match.float())).nonzero()[:most, 0]
-    samples = reward.shape[1]
-    if not len(mixed):
-        return reward.new_zeros(())
-    rows = (mixed[:, None] * samples + torch.arange(samples)).flatten()
-    tokens = rollouts.tokens[rows]
-    counted = rollouts.counted[rows]
-    advantages = group_advantages(reward[mixed]).flatten()  # eq. 6
-    log_probs = token_log_probs(model, tokens, counted)
-    return policy_loss(log_probs, counted, advantages)  # eq. 7
+    """Return the loss of GRPO on what was written."""
+    log_probs = token_log_probs(model, rollouts.tokens, rollouts.counted)
+    return policy_loss(log_probs, rollouts.counted, advantages.flatten())  # eq. 7
 
 
 def read_on(model: GPT, positions: Positions) -> Float[Tensor, ""]:
     """Return the loss of predicting all other tokens of the same texts without a
-    thought, the mean a token: the positions themselves are left out (eq. 8).
+    thought, the mean a token: the positions themselves are left out.
     """
     text = positions.document
     place = torch.arange(text.shape[1])
-    counted = (text != PAD) & (place != positions.place[:, None])
-    return next_token_loss(model(text), text, counted)
+    others = (text != PAD) & (place != positions.place[:, None])
+    return next_token_loss(model(text), text, others)  # eq. 8
+
+
+def mid_train(
+    model: GPT,
+    positions: Positions,
+    rollouts: Rollouts,
+    objective: Objective,
+    progress: float,
+) -> Float[Tensor, ""]:
+    """Return the loss of an update on what a model wrote at some positions."""
+    reward = rewards(rollouts, objective, progress)
+    chosen, advantages = learn_from(rollouts, reward, objective.most)
+    loss = reinforce(model, chosen, advantages)
+    if objective.text:
+        loss = loss + objective.text * read_on(model, positions)  # eq. 9
+    return loss

@@ -2,7 +2,7 @@
 questions, but seldom thinks about a position of a text.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Int
@@ -131,3 +131,37 @@ def together(
         torch.cat([wide(part.tokens) for part in texts]),
         torch.cat([wide(part.counted) for part in texts]),
     )
+
+
+# --------------------------------------------------------------------------- the recipe
+
+
+def measure(model: nn.Module, settings: Start, seed: int) -> dict[str, float]:
+    """Measure in % how many questions the model answers, and how many tokens of text at
+    computable positions, with its likeliest thoughts.
+    """
+    told = prose.draw(500, seed, "zoo")
+    asked = prose.positions(500, seed, "zoo", kind="computable")
+    problems = {
+        "questions": (told.question, told.answer + 1),
+        "computable positions": (asked.prefix, asked.target),
+    }
+    found = {}
+    for name, (prompts, answer) in problems.items():
+        prompts, _ = prose.think(prompts, prompts[:, :0], answer)
+        written = model.generate(prompts, 34, stop=[prose.END], mask=prompts != PAD)
+        right = prose.read(written).answer == answer
+        found[name] = 100 * right.float().mean().item()
+    return found
+
+
+RECIPE = Recipe(
+    "reason_gpt",
+    "a small language model that has read stories of sums, and thinks about questions",
+    "20,000 stories of one to three operations modulo 7, as many questions with"
+    " thoughts, and as many positions of texts with thoughts that are mostly bad",
+    Start(),
+    make,
+    learn,
+    measure,
+)
