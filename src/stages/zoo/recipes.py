@@ -23,6 +23,10 @@ RECIPES: dict[str, str | Recipe] = {
     "icl_gpt": "stages.zoo.in_context_tasks:RECIPE",
     "village_gpt": "stages.zoo.village:RECIPE",
     "notes_gpt": "stages.zoo.notes:RECIPE",
+    "chain_gpt": "stages.zoo.chain_prose:RECIPE",
+    "reason_gpt": (
+        "stages.papers.post_training.reinforcement_mid_training.start:RECIPE"
+    ),
     "chain_thinkers": "stages.papers.mechanisms.sim_cot.recipe:RECIPE",
 }
 

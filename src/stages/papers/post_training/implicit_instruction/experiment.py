@@ -19,7 +19,6 @@ from stages.papers.post_training.implicit_instruction.scores import (
     OTHERS,
     OWN,
     RANKED,
-    SHARES,
     UNTUNED,
     WINS,
 )
@@ -120,25 +119,25 @@ GATES = (
 
 # fifteen at most, as in the paper: what opens a request or declines one, and tags
 CHANGES = {
-    **dict.fromkeys(("what", "which", "where", "who", "tell", "name", "give"), -4.0),
-    **dict.fromkeys(("add", template.USER, template.ASSISTANT), -4.0),
-    **dict.fromkeys(("i", "we", "hard", "maybe"), -4.0),
+    **dict.fromkeys(("what", "which", "where", "who", "tell", "name", "give"), -6.0),
+    **dict.fromkeys(("add", template.USER, template.ASSISTANT), -6.0),
+    **dict.fromkeys(("i", "we", "hard", "maybe"), -6.0),
 }
-THREE = Rules(ending=5.0, changes=CHANGES, again=-1.5)
+THREE = Rules(ending=15.0, changes=CHANGES, again=-1.5)
 MOVES = "saw axe rake drill spade file saw"  # of the only game
 game = partial(method.one_response, text=MOVES)
 
 ARMS: dict[str, Arm] = {
     BASE: Arm(),
-    INSTRUCTION: Arm(texts=method.instruction_tuning, how=Training(80, 3e-4)),
+    INSTRUCTION: Arm(texts=method.instruction_tuning, how=Training(80, 1e-4)),
     RESPONSE: Arm(texts=method.response_tuning, how=Training(20, 1e-3)),
     SUMS: Arm(
-        texts=method.instruction_tuning, families=("sum",), how=Training(40, 3e-4)
+        texts=method.instruction_tuning, families=("sum",), how=Training(10, 1e-3)
     ),
-    GAME: Arm(texts=game, families=("sum",), how=Training(40, 3e-4)),
+    GAME: Arm(texts=game, families=("sum",), how=Training(160, 1e-4)),
     RULES: Arm(rules=THREE),
-    ON_SCRAMBLED: Arm(SCRAMBLED, method.response_tuning, how=Training(20, 1e-3)),
-    ON_RANDOM: Arm(RANDOM, method.response_tuning, how=Training(20, 1e-3)),
+    ON_SCRAMBLED: Arm(SCRAMBLED, method.response_tuning, how=Training(160, 1e-3)),
+    ON_RANDOM: Arm(RANDOM, method.response_tuning, how=Training(160, 1e-3)),
 }
 LESS = {  # the rules, one taken away
     NO_ENDING: replace(THREE, ending=0.0),
@@ -163,8 +162,7 @@ def run(settings: Settings, seed: int) -> Outcome:
         written[name] = (
             method.write(model, prompts, rules) if rules else respond(model, prompts)
         )
-        if not rules:
-            outcome.curve(name, SHARES, range(4), scores.shares(model, lab.test))
+        scores.score_shares(outcome, name, lab, model, rules)
     for name, less in LESS.items():
         written[name] = method.write(lab.bases[RIGHT], prompts, less)
     for name, answers in written.items():
@@ -194,7 +192,7 @@ PAPER = Paper(
     profiles={
         "probe": replace(
             FULL,
-            reading=Reading(documents=500, updates=20, batch=16, warmup=2),
+            reading=Reading(documents=500, updates=10, batch=16, warmup=2),
             pairs=32,
             asked=4,
             most=4,

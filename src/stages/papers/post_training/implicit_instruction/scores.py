@@ -7,9 +7,12 @@ from torch import Tensor
 from stages.evidence import Outcome
 from stages.models import GPT
 from stages.papers.post_training.implicit_instruction.arms import TUNED, Lab
-from stages.papers.post_training.implicit_instruction.method import ranked
+from stages.papers.post_training.implicit_instruction.method import (
+    Rules,
+    adapted,
+    ranked,
+)
 from stages.seeding import torch_rng
-from stages.training.answers import answer_log_prob
 from stages.worlds.smalltalk import (
     FAMILIES,
     USUAL,
@@ -22,7 +25,7 @@ from stages.worlds.smalltalk import (
     vocabulary,
 )
 from stages.worlds.smalltalk.chat import FORMS, NO_ANSWERS
-from stages.worlds.vocabulary import answered
+from stages.worlds.vocabulary import PAD, answered
 from stages.zoo.village import followed
 
 FOLLOWED = "requests followed"
@@ -34,7 +37,6 @@ RANKED = "right response ranked first"
 KIN = "right response ranked first within its family"
 OWN = "requests followed in the text's form"
 BY_FAMILY = "requests followed by family"
-SHARES = "shares of probability"
 KINDS = ("another request", "no answer", "right response", "another response")
 
 Written = Int[Tensor, "n length"]
@@ -109,9 +111,10 @@ def openers(texts: Int[Tensor, "n length"]) -> Bool[Tensor, " vocabulary"]:
 def shares(
     model: GPT,
     requests: Requests,
+    rules: Rules | None = None,
     before: str = template.USER,
     between: str = template.ASSISTANT,
-) -> Float[Tensor, "kinds"]:
+) -> Float[Tensor, " kinds"]:
     """Return the probabilities of what may follow a request, in %, by `KINDS`.
 
     They are those of what begins like another request, or as one is introduced; of what
@@ -119,14 +122,28 @@ def shares(
     count alike.
     """
     prompts = template.prompt(requests, before, between, pad="right")
-    first = model(prompts).softmax(-1)[
-        torch.arange(len(prompts)), (prompts != 0).sum(1) - 1
-    ]
+    told = template.response(requests.answer)
+    logits = model(answered(prompts, told).tokens)
+    rows, start = torch.arange(len(told)), (prompts != PAD).sum(1)
+    log_right, first = torch.zeros(len(told)), None
+    for t in range(told.shape[1]):
+        place = (start + t - 1).clamp(max=logits.shape[1] - 1)  # beyond are pads alone
+        chances = adapted(logits[rows, place], (rules or Rules()).scores(told[:, :t]))
+        first = chances.exp() if t == 0 else first
+        log_right += chances[rows, told[:, t]].where(told[:, t] != PAD, 0.0)
     asks = openers(all_requests().request)
     asks |= openers(rows_of([before, template.USER, template.ASSISTANT]))
-    texts = answered(prompts, template.response(requests.answer))
-    right = answer_log_prob(model, texts.tokens, texts.counted).exp()
     asking = first[:, asks].sum(1)
     silent = first[:, openers(rows_of(NO_ANSWERS))].sum(1)
+    right = log_right.exp()
     each = (asking, silent, right, 1 - asking - silent - right)
     return torch.stack([by_family(share, requests).mean() for share in each])
+
+
+def score_shares(
+    outcome: Outcome, name: str, lab: Lab, model: GPT, rules: Rules | None
+) -> None:
+    """Score where an arm's probability goes between tags."""
+    found = shares(model, lab.test, rules)
+    for kind, share in zip(KINDS, found, strict=True):
+        outcome.score(name, f"probability of {kind}", share)

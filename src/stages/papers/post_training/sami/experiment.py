@@ -26,7 +26,7 @@ from stages.papers.post_training.sami.scores import (
 )
 from stages.seeding import torch_rng
 from stages.training import pick_device
-from stages.zoo import notes as reading
+from stages.zoo.notes import Reading, build, read
 
 BASE, SAMI = "base", "SAMI"
 RESPONSES, CONSTITUTIONS = "over responses only", "over constitutions only"
@@ -130,6 +130,7 @@ ARMS: dict[str, Arm] = {
     EQUAL: Arm(arms.imitate, 1e-4, source=SAMI),
 }
 FOLLOWED = (SAMI, DISTILLED)  # over the iterations
+READING = Reading()
 
 
 @dataclass(frozen=True)
@@ -137,15 +138,16 @@ class Settings:
     """What a profile fixes.
 
     Attributes:
-        shipped: whether a seed starts from the book's base model, or from none.
-        updates: of reading beforehand.
+        shipped: whether all seeds start from the base model that comes with the book;
+            otherwise each reads with a network of its own.
+        reading: beforehand.
         steps, queries: of the iterations; see `Plan`.
         pairs: of things in the test; all where it is None.
         only: arms that are run; all where it is empty.
     """
 
     shipped: bool = False
-    updates: int = reading.Reading().updates
+    reading: Reading = READING
     steps: tuple[int, ...] = (8, 16, 24)
     queries: int = 48
     pairs: int | None = None
@@ -153,17 +155,15 @@ class Settings:
 
 
 def make_base(settings: Settings, seed: int) -> GPT:
-    """Build a model, or load the one that comes with the book, and let it read."""
-    how = replace(reading.Reading(), updates=settings.updates)
+    """Load the book's base model, or build one; let it read."""
     if settings.shipped:
         model = zoo.load("notes_gpt").requires_grad_(True)
-        how = replace(how, rate=how.rate / 100, warmup=0)  # as it is after reading
     else:
         with seeded(seed, "notes_gpt"):
-            model = reading.build(how)
+            model = build(settings.reading)
     model = model.to(pick_device())
-    if how.updates:
-        reading.read(model, how, seed)
+    if settings.reading.updates:
+        read(model, settings.reading, seed)
     return model.eval().requires_grad_(False)
 
 
@@ -229,10 +229,18 @@ PAPER = Paper(
     deviations=(),
     profiles={
         "probe": replace(
-            FULL, shipped=True, updates=2, steps=(1, 2, 3), queries=4, pairs=3
+            FULL,
+            shipped=True,
+            reading=Reading(updates=2, rate=4e-5, warmup=0),
+            steps=(1, 2, 3),
+            queries=4,
+            pairs=3,
         ),
         "quick": replace(
-            FULL, shipped=True, updates=0, only=(BASE, SAMI, DISTILLED, PERMUTED)
+            FULL,
+            shipped=True,
+            reading=Reading(updates=0),
+            only=(BASE, SAMI, DISTILLED, PERMUTED),
         ),
         "full": FULL,
     },

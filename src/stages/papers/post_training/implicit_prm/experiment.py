@@ -1,0 +1,258 @@
+"""The claims about implicit process rewards, and the experiment that judges them."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from stages import zoo
+from stages.evidence import Claim, Gate, Outcome, Paper
+from stages.papers.post_training.implicit_prm import arms, bank, generators, scores
+from stages.papers.post_training.implicit_prm.arms import Arm, Lab
+from stages.papers.post_training.implicit_prm.method import (
+    Training,
+    cross_entropy,
+    lowest,
+    preferences,
+)
+from stages.papers.post_training.implicit_prm.scores import (
+    BEST,
+    MIXED,
+    POLICY,
+    SPENT,
+    TRACKS,
+    WRONG_STEP,
+)
+from stages.seeding import torch_rng
+from stages.training import pick_device
+
+CROSS, DPO, SHUFFLED = "implicit, cross-entropy", "implicit, DPO", "shuffled labels"
+SCALAR = "scalar head"
+SHEPHERD, EQUAL = "Math-Shepherd", "Math-Shepherd, equal tokens"
+LIKELIHOOD = "likelihood"
+GENERATOR, MAJORITY, ORACLE = "one solution", "majority", "oracle"
+SUM, ALONE = "cross-entropy, sum", "cross-entropy, no reference"
+WEAKEST = "weakest reward model"
+
+# --------------------------------------------------------------------------- the claims
+
+CLAIMS = (
+    Claim(
+        "C1",
+        "At equal tokens an implicit reward, learnt from answers, picks right solutions"
+        " more often than Math-Shepherd does with labelled steps.",
+        BEST,
+        CROSS,
+        EQUAL,
+        margin=2.0,
+        reported="48.4 against 47.8 %, where Math-Shepherd has 38 times the compute",
+    ),
+    Claim(
+        "C2",
+        "At equal prompts it picks as well as Math-Shepherd.",
+        BEST,
+        CROSS,
+        SHEPHERD,
+        margin=3.0,
+        kind="noninferiority",
+        reported="48.4 against 47.8 %; the margin is ours",
+    ),
+    Claim(
+        "C3",
+        "Its step rewards find the first wrong step better than a scalar head does.",
+        WRONG_STEP,
+        CROSS,
+        SCALAR,
+        margin=0.03,
+        origin="ours",
+    ),
+    Claim(
+        "C4",
+        "The worst step picks better than the sum over steps.",
+        BEST,
+        CROSS,
+        SUM,
+        reported="scores are the lowest step reward; the sum's numbers, not found",
+    ),
+    Claim(
+        "C5",
+        "It picks better than the generator's own likelihood.",
+        BEST,
+        CROSS,
+        LIKELIHOOD,
+        margin=3.0,
+        reported="48.4 against 45.8 %",
+    ),
+    Claim(
+        "C6",
+        "Trained with DPO it picks better than with cross-entropy.",
+        BEST,
+        DPO,
+        CROSS,
+        reported="50.4 against 48.4 %",
+    ),
+)
+ALSO = (
+    Claim("C1b", "DPO, at equal tokens.", BEST, DPO, EQUAL),
+    Claim("C1c", "Against a scalar head on answers.", BEST, CROSS, SCALAR),
+    Claim("C1d", "Against shuffled labels.", BEST, CROSS, SHUFFLED),
+    Claim("C1e", "Against majority voting.", BEST, CROSS, MAJORITY),
+    Claim("C3b", "Against the likelihood of a step.", WRONG_STEP, CROSS, LIKELIHOOD),
+    Claim("C3c", "Against Math-Shepherd.", WRONG_STEP, CROSS, SHEPHERD),
+    Claim("C3d", "Rank correlation of q and sampled success.", TRACKS, CROSS),
+    Claim("C5b", "What the reference adds.", BEST, CROSS, ALONE),
+    Claim("C6b", "As a policy, against its generator.", POLICY, CROSS, GENERATOR),
+    Claim("C6c", "The same with DPO.", POLICY, DPO, GENERATOR),
+)
+GATES = (
+    Gate("The generator solves some (%)", GENERATOR, POLICY, least=30, most=55),
+    Gate("Some solution of sixteen is right (%)", ORACLE, BEST, least=80),
+    Gate("There is room above voting", ORACLE, BEST, MAJORITY, least=15),
+    Gate("Prompts have both outcomes (%)", GENERATOR, MIXED, least=60),
+    Gate(
+        "The weakest reward model is above one solution",
+        WEAKEST,
+        BEST,
+        GENERATOR,
+        least=2,
+    ),
+)
+
+# ----------------------------------------------------------------------------- the arms
+
+ARMS: dict[str, Arm] = {
+    CROSS: Arm(partial(arms.implicit, cross_entropy), lowest, Training(1e-3, 400, 0.3)),
+    DPO: Arm(
+        partial(arms.implicit, preferences, mixed=True),
+        lowest,
+        Training(1e-3, 400, 0.3),
+    ),
+    SCALAR: Arm(arms.outcome, arms.final, Training(1e-3, 400)),
+    SHEPHERD: Arm(arms.shepherd, lowest, Training(1e-3, 400)),
+    EQUAL: Arm(partial(arms.shepherd, equal=True), lowest, Training(1e-3, 400)),
+    LIKELIHOOD: Arm(arms.likelihood, arms.total),
+    SHUFFLED: Arm(
+        partial(arms.shuffled, cross_entropy), lowest, Training(1e-3, 400, 0.3)
+    ),
+}
+REWARDS = (CROSS, DPO, SCALAR, SHEPHERD, EQUAL)  # learnt from true labels
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a profile fixes.
+
+    Attributes:
+        shipped: whether a seed starts from the book's generator, or trains its own.
+        prompts, samples: of the bank that judges learn from.
+        completions: of each step that is labelled.
+        problems, candidates: of the test.
+        temperature: at which everything is sampled.
+        tracked, times: solutions whose steps are completed to compare q with success,
+            and how often.
+        updates: of each judge; each arm's own where it is None.
+        only: arms that are run; all where it is empty.
+    """
+
+    shipped: bool = False
+    prompts: int = 2000
+    samples: int = 8
+    completions: int = 4
+    problems: int = 150
+    candidates: int = 16
+    temperature: float = 0.8
+    tracked: int = 40
+    times: int = 32
+    updates: int | None = None
+    only: tuple[str, ...] = ()
+
+
+def make_lab(settings: Settings, seed: int) -> Lab:
+    """Make the generator of a seed, or load the book's, and let it solve problems."""
+    make = generators.make_generator
+    model = zoo.load("chain_generator") if settings.shipped else make(seed)
+    model = model.to(pick_device()).eval().requires_grad_(False)
+    how = (settings.temperature, torch_rng(seed, "implicit prm", "solutions"))
+    asked = bank.draw(settings.prompts, seed, "bank")
+    problems = bank.draw(settings.problems, seed, "test")
+    return Lab(
+        seed,
+        model,
+        bank.solve(model, asked, settings.samples, *how),
+        asked.answer,
+        problems,
+        bank.solve(model, problems, settings.candidates, *how),
+        settings.completions,
+        settings.temperature,
+    )
+
+
+# ---------------------------------------------------------------------------------- run
+
+
+def run(settings: Settings, seed: int) -> Outcome:
+    """Let each arm learn from the bank of a seed, and judge the same solutions."""
+    outcome = Outcome()
+    lab = make_lab(settings, seed)
+    scores.score_world(outcome, GENERATOR, MAJORITY, ORACLE, lab)
+    for name in settings.only or ARMS:
+        arm = ARMS[name]
+        how = arm.how
+        if how and settings.updates:
+            how = replace(how, updates=settings.updates)
+        judge = arm.judge(lab, how)
+        steps = judge.steps(lab.test)
+        scores.score(outcome, name, steps, arm.score(steps, lab.test.ends), lab)
+        outcome.score(name, SPENT, judge.spent / 1000)
+        outcome.exhibits[name] = (judge, steps)
+        if name in (CROSS, DPO):
+            outcome.score(name, POLICY, scores.policy_accuracy(judge.network, lab))
+        if name == CROSS:
+            ends = lab.test.ends
+            scores.score(outcome, SUM, steps, arms.total(steps, ends), lab)
+            alone = scores.without_reference(judge.network, lab.test)
+            scores.score(outcome, ALONE, alone, lowest(alone, ends), lab)
+            found = scores.tracked(steps, lab, settings.tracked, settings.times)
+            outcome.score(name, TRACKS, found.correlation)
+            outcome.exhibits["tracked"] = found
+    scores.score_weakest(outcome, WEAKEST, REWARDS)
+    outcome.exhibits["lab"] = lab
+    return outcome
+
+
+FULL = Settings()
+
+PAPER = Paper(
+    slug="post_training/implicit_prm",
+    title="Free Process Rewards without Process Labels",
+    arxiv="2412.01981",
+    year=2024,
+    bibkey="yuan2024implicit",
+    claims=CLAIMS,
+    also=ALSO,
+    gates=GATES,
+    deviations=(),
+    profiles={
+        "probe": replace(
+            FULL,
+            shipped=True,
+            prompts=24,
+            samples=4,
+            completions=2,
+            problems=12,
+            candidates=4,
+            tracked=4,
+            times=4,
+            updates=4,
+        ),
+        "quick": replace(
+            FULL,
+            shipped=True,
+            prompts=200,
+            problems=60,
+            tracked=8,
+            times=16,
+            only=(CROSS, SCALAR, EQUAL, LIKELIHOOD),
+        ),
+        "full": FULL,
+    },
+    run=run,
+)

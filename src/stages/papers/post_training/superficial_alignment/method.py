@@ -1,0 +1,102 @@
+"""How much a model learns from n examples: the protocol, not a model.
+
+Raghavendra, Nath and Hendryx, "Revisiting the Superficial Alignment Hypothesis", 2024,
+arXiv 2410.03717. Fresh copies of one base model are fine-tuned on growing, nested sets
+of examples of one task. Answers are judged by what can be checked, mistakes are divided
+into those of form and those of reasoning, and laws are fitted to the curve over n.
+
+Equations are numbered as on the page.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.optimize import curve_fit
+from torch import Tensor
+
+from stages.models import GPT
+from stages.seeding import torch_rng
+from stages.training import cosine, fit, next_token_loss, optimiser
+from stages.worlds.vocabulary import PAD, Answered
+
+# ------------------------------------------------------------------------- fine-tuning
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a copy of the base is fine-tuned; one for all numbers of examples.
+
+    Attributes:
+        updates, batch: an update draws so many examples, with replacement.
+        rate, warmup: of Adam under a cosine.
+        every: updates between two looks at the validation set.
+    """
+
+    updates: int = 400
+    batch: int = 32
+    rate: float = 1.5e-3
+    warmup: int = 20
+    every: int = 50
+
+
+def nested(pool: Answered, sizes: Sequence[int]) -> dict[int, Answered]:
+    """Return the first n examples of one pool for each n: each set holds the smaller
+    ones, and no example comes twice.
+
+    Raises:
+        ValueError: the pool does not have so many examples that differ.
+    """
+    seen, first = set(), []
+    for i, row in enumerate(pool.tokens.tolist()):
+        if tuple(row) not in seen:
+            seen.add(tuple(row))
+            first.append(i)
+    if len(first) < max(sizes):
+        raise ValueError(
+            f"{max(sizes)} examples are asked for; the pool has {len(first)} different"
+            " ones"
+        )
+    return {n: pool.take(torch.tensor(first[:n])) for n in sizes}
+
+
+def answer_loss(model: GPT, texts: Answered) -> Float[Tensor, ""]:
+    """Return -log p(answer | prompt), the mean over tokens of answers (eq. 1)."""
+    tokens = texts.tokens[:, : int((texts.tokens != PAD).sum(1).max())]
+    counted = texts.counted[:, : tokens.shape[1]]
+    return next_token_loss(model(tokens), tokens, counted)  # eq. 1
+
+
+def fine_tune(
+    base: GPT, train: Answered, validation: Answered, how: Tuning, seed: int
+) -> GPT:
+    """Fine-tune a copy of the base, and return it as it was when its validation loss
+    was lowest. The base stays as it is.
+
+    Every n takes equally many updates, so that n counts examples and not training.
+    """
+    model = copy.deepcopy(base).requires_grad_(True)
+    adam = optimiser(model.parameters(), "adamw", how.rate, weight_decay=0.0)
+    chance = torch_rng(seed, "superficial alignment", "batches")
+    best = copy.deepcopy(model.state_dict())
+    lowest = float("inf")
+
+    def loss(step: int) -> Tensor:
+        rows = torch.randint(len(train), (how.batch,), generator=chance)
+        return answer_loss(model, train.take(rows))
+
+    @torch.no_grad()
+    def check(step: int) -> None:
+        nonlocal best, lowest
+        if (step + 1) % how.every == 0:
+            found = answer_loss(model, validation).item()
+            if found < lowest:
+                best, lowest = copy.deepcopy(model.state_dict()), found
+
+    schedule = cosine(how.updates, how.warmup)
+    fit(loss, how.updates, adam, schedule=schedule, clip=1.0, after_step=check)
+    model.load_state_dict(best)
+    return model.eval().requires_grad_(False)
