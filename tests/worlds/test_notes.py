@@ -36,13 +36,8 @@ def test_a_note_names_a_pole_and_two_things_in_words():
 
 
 def test_a_report_shows_a_pole_of_each_principle_at_its_place():
-    assert [principle.poles[1] for principle in notes.PRINCIPLES.values()] == [
-        "blunt",
-        "gloomy",
-        "calm",
-        "casual",
-        "patient",
-    ]
+    other = [principle.poles[1] for principle in notes.PRINCIPLES.values()]
+    assert other == ["blunt", "gloomy", "calm", "casual", "patient"]
     written = notes.reports(pair("dog", "saw").expand(2, 2), torch.tensor([[0] * 5, [1] * 5]))
     assert V.decode(written[0]) == "kindly see lovely dog and saw now !"
     assert V.decode(written[1]) == "just see awful dog plus saw later ."

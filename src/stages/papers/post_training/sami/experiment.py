@@ -96,10 +96,32 @@ ALSO = (
     Claim("C1f", "Against responses only.", LINKED_ADHERENCE, SAMI, RESPONSES),
     Claim("C1g", "Against constitutions only.", LINKED_ADHERENCE, SAMI, CONSTITUTIONS),
     Claim("C1h", "Against summed log-probabilities.", LINKED_ADHERENCE, SAMI, SUMMED),
-    Claim("C2b", "At SAMI's rate.", LINKED_ADHERENCE, SAMI, EQUAL),
-    Claim("C2c", "Pairs that SAMI's filter keeps (%).", KEPT, SAMI),
-    Claim("C4b", "The same, of self-distillation.", WRONG_ADHERENCE, BASE, DISTILLED),
-    Claim("C4c", "What checking does instead.", WRONG_ADHERENCE, CHECKED, BASE),
+    Claim("C1i", "Queries that SAMI's filter keeps (%).", KEPT, SAMI),
+    Claim(
+        "C2b",
+        "Against self-distillation at SAMI's rate.",
+        LINKED_ADHERENCE,
+        SAMI,
+        EQUAL,
+    ),
+    Claim(
+        "C3b",
+        "Held out: against self-distillation.",
+        HELD_OUT_ADHERENCE,
+        SAMI,
+        DISTILLED,
+    ),
+    Claim(
+        "C4b",
+        "The same, of self-distillation against its base.",
+        WRONG_ADHERENCE,
+        DISTILLED,
+        BASE,
+        lower_is_better=True,
+    ),
+    Claim(
+        "C4c", "What checked samples do instead: up.", WRONG_ADHERENCE, CHECKED, BASE
+    ),
 )
 GATES = (
     Gate("The base is linked weakly (%)", BASE, LINKED_ADHERENCE, least=65, most=82),
@@ -120,14 +142,14 @@ GATES = (
 
 ARMS: dict[str, Arm] = {
     BASE: Arm(),
-    SAMI: Arm(method.sami, 1e-4),
-    RESPONSES: Arm(arms.contrast(method.over_responses), 1e-4),
-    CONSTITUTIONS: Arm(arms.contrast(method.over_constitutions), 1e-4),
-    DISTILLED: Arm(arms.imitate, 3e-4, source=SAMI),
-    PERMUTED: Arm(arms.contrast(arms.permuted), 1e-4),
-    CHECKED: Arm(arms.imitate_checked, 3e-4),
+    SAMI: Arm(method.sami, 7e-5),
+    RESPONSES: Arm(arms.contrast(method.over_responses), 7e-5),
+    CONSTITUTIONS: Arm(arms.contrast(method.over_constitutions), 7e-5),
+    DISTILLED: Arm(arms.imitate, 1.6e-3, source=SAMI),
+    PERMUTED: Arm(arms.contrast(arms.permuted), 7e-5),  # SAMI's: its own would be 0
+    CHECKED: Arm(arms.imitate_checked, 1.6e-3),
     SUMMED: Arm(arms.contrast(method.two_sided, mean=False), 1e-4),
-    EQUAL: Arm(arms.imitate, 1e-4, source=SAMI),
+    EQUAL: Arm(arms.imitate, 7e-5, source=SAMI),
 }
 FOLLOWED = (SAMI, DISTILLED)  # over the iterations
 READING = Reading()
@@ -226,7 +248,18 @@ PAPER = Paper(
     claims=CLAIMS,
     also=ALSO,
     gates=GATES,
-    deviations=(),
+    deviations=(
+        "Before the claims were fixed, a prototype on tuning seeds 1000 and 1001 had"
+        " shown 74 and 77 % on linked principles for the base, 87 and 89 for SAMI, 82"
+        " and 85 for self-distillation at SAMI's rate, 66 and 65 for the permuted"
+        " control; 78 and 75 held out for the base, 79 and 77 for SAMI; 28 and 26 on"
+        " the wrongly linked one, 18 and 13 for SAMI. At a higher rate"
+        " self-distillation had reached 90 and 93, and SAMI had lost the form.",
+        "Two texts before this one were given up, because the base had not learnt"
+        " their links: one linked at 65 %, one with principles about word order.",
+        "That a report without the form counts half was fixed when the scorers were"
+        " written, after the claims.",
+    ),
     profiles={
         "probe": replace(
             FULL,
@@ -240,7 +273,8 @@ PAPER = Paper(
             FULL,
             shipped=True,
             reading=Reading(updates=0),
-            only=(BASE, SAMI, DISTILLED, PERMUTED),
+            pairs=30,
+            only=(BASE, SAMI, DISTILLED, PERMUTED, CHECKED),
         ),
         "full": FULL,
     },
