@@ -188,7 +188,19 @@ PAPER = Paper(
     claims=CLAIMS,
     also=ALSO,
     gates=GATES,
-    deviations=(),
+    deviations=(
+        "The world is the fourth of its kind: with other mixtures of text, on tuning"
+        " seeds, response tuning had reached 2, 9 and 18 %.",
+        "When the claims were written down, prototypes on tuning seed 1000 had shown 56"
+        " to 79 % for response tuning, 94 to 97.5 for instruction tuning, 90 to 99 for"
+        " sums only on other families, 0 for game and base, and 95 to 99.6 for the"
+        " base's ranking. Rules and scrambled base had not been tried.",
+        "Rates and updates were then chosen on tuning seeds 1000 and 1001. They had"
+        " shown 74.2 and 85.8 % for response tuning, 93.8 and 97.5 for instruction"
+        " tuning, 87.1 and 90.0 for three rules, 7.6 and 8.0 on the scrambled base; on"
+        " other families 98.6 and 97.9 for sums only, 37.7 and 27.4 for the game; and"
+        " C2 at -6.7 and -3.5.",
+    ),
     profiles={
         "probe": replace(
             FULL,
