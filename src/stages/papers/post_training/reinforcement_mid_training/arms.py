@@ -49,11 +49,11 @@ class Settings:
     positions: int = 12
     samples: int = 16
     new: int = 34
-    reads: int = 1700
+    reads: int = 1500
     batch: int = 32
     asked: int = 500
     watched: int = 60
-    every: int = 10
+    every: int = 20
     only: tuple[str, ...] = ()
 
 
@@ -149,11 +149,13 @@ class Learnt:
         processed: tokens that went through the network, in sampling and in learning.
         dead: of each update, the share of positions whose samples all match or all
             miss.
+        missed: the same of those whose samples all miss.
     """
 
     model: GPT
     processed: int = 0
     dead: list[float] = field(default_factory=list)
+    missed: list[float] = field(default_factory=list)
 
 
 Watch = Callable[[int, GPT], None]
@@ -185,7 +187,9 @@ def think(learnt: Learnt, lab: Lab, arm: Arm, settings: Settings, watch: Watch) 
         rollouts = method.roll_out(
             model, positions, settings.samples, settings.new, samples
         )
-        learnt.dead.append(dead_groups(rollouts.match.float()).float().mean().item())
+        match = rollouts.match.float()
+        learnt.dead.append(dead_groups(match).float().mean().item())
+        learnt.missed.append((match.sum(1) == 0).float().mean().item())
         learnt.processed += passed(positions, rollouts, arm.objective)
         return method.mid_train(model, positions, rollouts, arm.objective, progress)
 

@@ -28,6 +28,7 @@ FAR = "accuracy, 2-3 operations"
 LENGTH = "thinking tokens, 2-3 operations"
 TEXT = "text loss"
 DEAD = "dead groups"
+MISSED = "groups that all miss"
 PROCESSED = "million tokens processed"
 QUESTIONS = "questions answered"
 
@@ -107,8 +108,9 @@ def score(
     outcome.score(name, LENGTH, length.float().mean())
     outcome.score(name, TEXT, text_loss(model, lab.text))
     outcome.score(name, PROCESSED, learnt.processed / 1e6)
-    if learnt.dead:
-        outcome.score(name, DEAD, 100 * sum(learnt.dead) / len(learnt.dead))
+    for metric, shares in ((DEAD, learnt.dead), (MISSED, learnt.missed)):
+        if shares:
+            outcome.score(name, metric, 100 * sum(shares) / len(shares))
 
 
 @torch.no_grad()
