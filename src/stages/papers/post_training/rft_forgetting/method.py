@@ -98,7 +98,8 @@ def roll_out(
     written = policy.generate(
         asked, NEW, stop=[end], temperature=1.0, generator=chance, mask=mask
     )
-    over = (written == end).cumsum(1) > 1  # what a row that has ended repeats
+    ended = (written == end).int()
+    over = ended.cumsum(1) > ended  # all after the first "<end>"
     reward = smalltalk.means_right(requests.take(each), written).float()
     texts = answered(asked, written.masked_fill(over, PAD))
     return Rollouts(texts, reward.unflatten(0, (-1, samples)))

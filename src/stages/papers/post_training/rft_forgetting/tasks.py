@@ -4,7 +4,7 @@ of which the start policy answers about a third right.
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from jaxtyping import Float, Int
@@ -22,30 +22,37 @@ from stages.zoo import village
 
 ORDER = ("opposites", "gap", "smaller")  # of the stages
 FOREIGN = "the answer :"
-PARTS = {"train": 0.5, "validation": 0.25, "test": 0.25}
+PARTS = ("train", "validation", "test")
 SAMPLES = 4  # responses to a request, to see how much is known
 
 Wording = Callable[[Requests], Int[Tensor, "n told"]]
 
 
 def divide(seed: int) -> dict[str, Requests]:
-    """Divide the questions of each new family; two tellings of one go to the same
-    part.
+    """Divide the requests of the new families: one telling of each question is trained
+    on; the other is in one half of the cases for validation, in the other for the test.
     """
     new = smalltalk.all_requests().of(*ORDER)
-    groups = {part: [] for part in PARTS}
-    for family in ORDER:
-        subjects = new.of(family).subject.unique()
-        chance = torch_rng(seed, "parts", family)
-        shuffled = subjects[torch.randperm(len(subjects), generator=chance)]
-        sizes = [round(share * len(subjects)) for share in PARTS.values()]
-        sizes[-1] = len(subjects) - sum(sizes[:-1])
-        for part, group in zip(PARTS, shuffled.split(sizes), strict=True):
-            groups[part].append(group)
+    rows = new.subject.argsort(stable=True).view(-1, 2)  # questions, tellings
+    chance = torch_rng(seed, "parts")
+    trained = torch.randint(2, (len(rows), 1), generator=chance)
+    train, other = (rows.gather(1, telling)[:, 0] for telling in (trained, 1 - trained))
+    halves = torch.cat(
+        [torch.randperm(len(new.of(name)) // 2, generator=chance) for name in ORDER]
+    )
+    tested = halves % 2 == 0
+    found = (train, other[~tested], other[tested])
     return {
-        part: new.take(torch.isin(new.subject, torch.cat(group)))
-        for part, group in groups.items()
+        part: new.take(part_rows) for part, part_rows in zip(PARTS, found, strict=True)
     }
+
+
+def together(*several: Requests) -> Requests:
+    """Put lists of requests one after the other."""
+    columns = [column.name for column in fields(Requests)]
+    return Requests(
+        *(torch.cat([getattr(one, name) for one in several]) for name in columns)
+    )
 
 
 def usual_requests(seed: int, most: int) -> Requests:
@@ -102,10 +109,10 @@ class Start:
     rate: float = 3e-4
     batch: int = 32
     share: float = 0.15
-    known: float = 30.0
+    known: float = 20.0
     least: int = 150
     most: int = 600
-    every: int = 25
+    every: int = 10
 
 
 def base_model(reading: village.Reading | None, seed: int) -> GPT:
@@ -126,17 +133,16 @@ def start_policy(parts: dict[str, Requests], how: Start, seed: int) -> GPT:
         parts: of the new families; only what is to be trained on is learnt here.
     """
     model = base_model(how.reading, seed)
-    known = smalltalk.all_requests()
-    texts = labelled(known, own_wording)
-    usual = known.family < len(smalltalk.USUAL)
-    train = torch.isin(known.subject, parts["train"].subject)
+    shown = together(smalltalk.all_requests().of(*smalltalk.USUAL), parts["train"])
+    texts = labelled(shown, own_wording)
+    usual = shown.family < len(smalltalk.USUAL)
     chance = torch_rng(seed, "start")
     missing = set(ORDER)
 
     def weights() -> Float[Tensor, " n"]:
         weight = usual * (1 - how.share * len(missing)) / usual.sum()
         for name in missing:
-            here = train & (known.family == smalltalk.FAMILIES.index(name))
+            here = shown.family == smalltalk.FAMILIES.index(name)
             weight = weight + here * how.share / here.sum()
         return weight
 

@@ -100,3 +100,80 @@ def fine_tune(
     fit(loss, how.updates, adam, schedule=schedule, clip=1.0, after_step=check)
     model.load_state_dict(best)
     return model.eval().requires_grad_(False)
+
+
+# ----------------------------------------------------------------- laws over examples
+
+Law = Callable[..., Float[np.ndarray, " sizes"]]
+
+
+def power(n: Float[np.ndarray, " sizes"], a: float, k: float) -> np.ndarray:
+    """Return a n^k, where k = 1/b is the paper's exponent (eq. 2)."""
+    return a * n**k  # eq. 2
+
+
+def saturating(
+    n: Float[np.ndarray, " sizes"], most: float, c: float, alpha: float
+) -> np.ndarray:
+    """Return P_inf - c n^(-alpha), which comes to rest at P_inf (eq. 3)."""
+    return most - c * n**-alpha  # eq. 3
+
+
+def step(n: Float[np.ndarray, " sizes"], middle: float, width: float) -> np.ndarray:
+    """Return a logistic curve of log n from 0 to 100 %, half way at `middle`."""
+    return 100 / (1 + np.exp(-(np.log(n) - np.log(middle)) / width))
+
+
+@dataclass(frozen=True)
+class Form:
+    """A law, and where its parameters are looked for: between bounds, from starts."""
+
+    law: Law
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    starts: tuple[tuple[float, ...], ...]
+
+
+FORMS: Mapping[str, Form] = {
+    "power law": Form(power, (0, 0), (100, 2), ((1, 0.5), (10, 0.2))),
+    "saturating law": Form(
+        saturating, (0, 0, 0.01), (100, 1e4, 3), ((90, 200, 0.3), (60, 300, 1.0))
+    ),
+    "logistic law": Form(step, (1, 0.05), (1e6, 5), ((100, 0.5), (1000, 1))),
+}
+
+
+def fit_law(form: Form, n: Sequence[int], accuracy: Sequence[float]) -> np.ndarray:
+    """Return a law's parameters by least squares on accuracy in %, the best of several
+    starts.
+    """
+    x, y = np.asarray(n, float), np.asarray(accuracy, float)
+    best, lowest = None, float("inf")
+    for start in form.starts:
+        found, _ = curve_fit(
+            form.law, x, y, start, bounds=(form.low, form.high), max_nfev=20_000
+        )
+        rest = np.square(form.law(x, *found) - y).sum()
+        if rest < lowest:
+            best, lowest = found, rest
+    return best
+
+
+def extrapolated(
+    form: Form, n: Sequence[int], accuracy: Sequence[float]
+) -> float:
+    """Fit a law to all but the largest n; return its error there, in points."""
+    found = fit_law(form, n[:-1], accuracy[:-1])
+    return abs(float(form.law(float(n[-1]), *found)) - accuracy[-1])
+
+
+# ------------------------------------------------------------------- who improves when
+
+
+def share_reached(start: float, here: float, whole: float) -> float:
+    """Return how much of the whole improvement is reached, in % (eq. 4); 0 where
+    nothing improves in the end.
+    """
+    if whole <= start:
+        return 0.0
+    return 100 * (here - start) / (whole - start)  # eq. 4
