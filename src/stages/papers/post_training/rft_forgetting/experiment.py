@@ -133,12 +133,12 @@ GATES = (
 # ----------------------------------------------------------------------------- the arms
 
 ARMS: dict[str, Arm] = {
-    SFT: Arm(imitate, 1e-4, foreign_wording),
-    OWN: Arm(imitate, 1e-4),
-    SAMPLES: Arm(imitate_own, 1e-4),
-    GRPO: Arm(grpo(), 1e-4),
-    WITH_KL: Arm(grpo(penalty=0.01), 1e-4),
-    UNDIVIDED: Arm(grpo(divided=False), 1e-4),
+    SFT: Arm(imitate, 2.5e-5, foreign_wording),
+    OWN: Arm(imitate, 2.5e-5),
+    SAMPLES: Arm(imitate_own, 5e-5),
+    GRPO: Arm(grpo(), 5e-5),
+    WITH_KL: Arm(grpo(penalty=0.01), 5e-5),
+    UNDIVIDED: Arm(grpo(divided=False), 5e-5),
     JOINT: Arm(imitate, 1e-4, foreign_wording, together=True),
 }
 
@@ -214,7 +214,25 @@ PAPER = Paper(
     claims=CLAIMS,
     also=ALSO,
     gates=GATES,
-    deviations=(),
+    deviations=(
+        "A first world was to start from a policy that had not been shown the new"
+        " families; it answered 2 to 18 % of them. So the start policy is now shown"
+        " them until 20 % of its sampled responses are right. Held-out questions were"
+        " replaced by held-out tellings, since neither SFT nor GRPO reached the target"
+        " on unseen gaps.",
+        "The claims were fixed when two tuning runs of a first world had shown FM -46"
+        " for SFT and -13 for GRPO at one rate (seed 1000). After that, at the rates"
+        " that are used, tuning seeds 1000 and 1001 showed FM -28 and -34 for SFT, -24"
+        " and -25 for SFT in own wording, -20 and -22 for GRPO; general accuracy 90"
+        " and 51, 92 and 92, 86 and 90; new accuracy 57 and 47, 57 and 52, 57 and 48.",
+        "Rates are those with the best mean of new and general accuracy on the two"
+        " tuning seeds, of 2.5e-5, 5e-5, 1e-4 and 2e-4, among those with 15 points"
+        " gained in every stage. Both SFT arms have the lowest of them. GRPO at 2.5e-5"
+        " forgot less, -14 and -11, but gained only 13 points on one task. The rates"
+        " of GRPO's variants and of joint SFT rest on one seed.",
+        "On seed 1000 a KL penalty of 0.1 had shown FM -14; the arm has the paper's"
+        " 0.01.",
+    ),
     profiles={
         "probe": replace(
             FULL,
@@ -226,7 +244,13 @@ PAPER = Paper(
             probed=8,
         ),
         "quick": replace(
-            FULL, start=Start(reading=None), most=60, only=(SFT, OWN, GRPO)
+            FULL,
+            start=Start(reading=None, every=30),
+            most=40,
+            every=10,
+            general=20,
+            probed=16,
+            only=(SFT, OWN, GRPO),
         ),
         "full": FULL,
     },

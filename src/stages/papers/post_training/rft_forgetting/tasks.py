@@ -137,7 +137,7 @@ def start_policy(parts: dict[str, Requests], how: Start, seed: int) -> GPT:
     texts = labelled(shown, own_wording)
     usual = shown.family < len(smalltalk.USUAL)
     chance = torch_rng(seed, "start")
-    missing = set(ORDER)
+    missing = list(ORDER)
 
     def weights() -> Float[Tensor, " n"]:
         weight = usual * (1 - how.share * len(missing)) / usual.sum()
@@ -149,7 +149,7 @@ def start_policy(parts: dict[str, Requests], how: Start, seed: int) -> GPT:
     def steps() -> Iterator[int]:
         for step in range(how.most):
             if step % how.every == 0:
-                for name in tuple(missing):
+                for name in tuple(missing):  # in the order of the stages
                     if sampled(model, parts["train"].of(name), chance) >= how.known:
                         missing.remove(name)
                 if not missing and step >= how.least:
