@@ -2,8 +2,9 @@
 solved.
 
 A text tells what somebody has and what is done to it, asks, and answers in words, "what
-has mia ? mia has 5 ." It shows no scratch pad and none of its marks: how to work in
-steps is for post-training to teach. `check` reads such written work, step by step.
+has mia ? mia has 5 ." Drills are sums of one operation, "3 + two = 5 ." Neither shows a
+scratch pad, nor the marks that divide its steps: how to work in steps is for
+post-training to teach. `check` reads such written work, step by step.
 """
 
 from collections.abc import Sequence
@@ -20,8 +21,9 @@ from stages.worlds.chains import SIGNS, SPELLED, Chains
 from stages.worlds.vocabulary import PAD, Vocabulary, join
 
 WORLD = {"modulus": 7, "largest": 6, "plain": True, "distractors": 0}
-SENTENCE, ASK, STEP = 5, 4, 7  # tokens of a sentence, of a question, of a written step
-DRILLS, BETWEEN, MOST = 0.25, 0.1, 4
+SENTENCE, ASK, STEP, SUM = 5, 4, 7, 6  # tokens of a sentence, question, step, sum
+BETWEEN = 0.1  # of the texts
+MOST = 4  # changes in a text
 
 
 def vocabulary() -> Vocabulary:
@@ -59,28 +61,37 @@ def told(problems: Chains, between: Bool[Tensor, " n"]) -> Int[Tensor, "n length
 
 
 def documents(
-    n: int, seed: int, drills: float = DRILLS, stream: Sequence[str | int] = ()
+    n: int, seed: int, stream: Sequence[str | int] = ()
 ) -> Int[Tensor, "n length"]:
-    """Write texts in a random order, as tokens with the pads on the right.
+    """Write texts of one to four changes, as tokens with the pads on the right; a tenth
+    tell the values between.
 
     Args:
         n: how many.
         seed, stream: decide everything.
-        drills: share of texts with one change. The others take one to four, and a tenth
-            of these tell the values between.
     """
-    short = round(drills * n)
-    kinds = {"drills": (short, 1), "chains": (n - short, (1, MOST))}
-    chance = rng(seed, "chain prose", *stream)
-    rows = []
-    for name, (count, steps) in kinds.items():
-        if count:
-            problems = sample(count, seed, steps, ("chain prose", name, *stream))
-            between = torch.from_numpy(chance.random(count) < BETWEEN)
-            rows.append(told(problems, between))
-    width = max(part.shape[1] for part in rows)
-    rows = torch.cat([F.pad(part, (0, width - part.shape[1])) for part in rows])
-    return rows[torch.from_numpy(chance.permutation(n))]
+    problems = sample(n, seed, (1, MOST), ("chain prose", *stream))
+    chance = rng(seed, "chain prose", "between", *stream)
+    return told(problems, torch.from_numpy(chance.random(n) < BETWEEN))
+
+
+def drills(
+    n: int, seed: int, sums: int = 10, stream: Sequence[str | int] = ()
+) -> Int[Tensor, "n length"]:
+    """Write sums of one operation in a row, "4 . 5 * two = 3 . 6 + one = 0 . 2 -".
+
+    A row is cut out anywhere, so that a sum may stand at any place of it.
+
+    Args:
+        n: how many rows, each as long as `sums` sums.
+        seed, stream: decide everything.
+    """
+    problems = sample(n * (sums + 1), seed, 1, ("chain prose", "drills", *stream))
+    stop = vocabulary().encode(".").expand(len(problems), 1)
+    each = torch.cat([problems.written[:, 0, 1:-1], stop], 1)  # without "<" and ">"
+    chance = rng(seed, "chain prose", "cuts", *stream)
+    start = torch.from_numpy(chance.integers(SUM, size=(n, 1)))
+    return each.view(n, -1).gather(1, start + torch.arange(sums * SUM))
 
 
 def _has(

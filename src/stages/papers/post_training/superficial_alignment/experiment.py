@@ -1,6 +1,7 @@
 """The claims about superficial alignment, and the experiment that judges them."""
 
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from stages import zoo
 from stages.evidence import Claim, Gate, Outcome, Paper
@@ -16,15 +17,19 @@ from stages.papers.post_training.superficial_alignment.method import (
 )
 from stages.papers.post_training.superficial_alignment.tasks import (
     ACCURACY,
+    CHAINS,
     FAULTS,
     FORMAT,
     LENIENT,
+    STYLE,
+    TASKS,
     WHOLE,
+    Task,
 )
 from stages.training import pick_device
+from stages.worlds.chains import Chains
 from stages.zoo import chain_prose as reading
 
-CHAINS, STYLE = "chains", "style only"
 SIZES = (16, 64, 128, 256, 512, 1024)
 FEW, MANY, EARLY = 128, 1024, 64
 BASE, EPOCHS = "base, n = 0", "n = 128, as many epochs"
@@ -32,13 +37,16 @@ REACHED = "share of the whole improvement at n = 64"
 ERROR = "error at n = 1,024"
 POWER, SATURATING, LOGISTIC = FORMS
 RIGHT_ANSWERS, RIGHT_FORMAT = "right answers", "format"
-ONE, FIVE = "one change, in words", "accuracy, five operations"
-OVER_N, BY_LENGTH = "over n", "accuracy by operations"
+SUMS, FIVE = "sums of one operation", "accuracy, five operations"
+BY_LENGTH = "accuracy by operations"
+FIVE_STEPS = 5
+LENGTHS = (2, 3, 4, FIVE_STEPS)
+SPARE = 100  # examples drawn beyond the most, in case some come twice
 
 
 def of(n: int, task: str = CHAINS) -> str:
     """Name an arm by its number of examples."""
-    return f"n = {n:,}" if task == CHAINS else f"{task}, n = {n:,}"
+    return f"{'' if task == CHAINS else f'{task}, '}n = {n:,}"
 
 
 # --------------------------------------------------------------------------- the claims
@@ -56,7 +64,7 @@ CLAIMS = (
     ),
     Claim(
         "C2",
-        "Format comes first: with 64 examples more of its improvement is reached than of"
+        "Format comes first: 64 examples bring more of its whole improvement than of"
         " that in right answers.",
         REACHED,
         RIGHT_FORMAT,
@@ -95,12 +103,8 @@ ALSO = (
     Claim("C1e", "From 512 to 1,024.", ACCURACY, of(MANY), of(512)),
     Claim("C1f", "What equal updates add at 128.", ACCURACY, of(FEW), EPOCHS),
     Claim("C2b", "Format, from 128 to 1,024.", FORMAT, of(MANY), of(FEW)),
-    Claim(
-        "C2c", "Format errors.", FAULTS[0], of(MANY), of(FEW), lower_is_better=True
-    ),
-    Claim(
-        "C2d", "Errors of plan.", FAULTS[1], of(MANY), of(FEW), lower_is_better=True
-    ),
+    Claim("C2c", "Format errors.", FAULTS[0], of(MANY), of(FEW), lower_is_better=True),
+    Claim("C2d", "Errors of plan.", FAULTS[1], of(MANY), of(FEW), lower_is_better=True),
     Claim(
         "C2e",
         "Errors of calculation.",
@@ -111,7 +115,7 @@ ALSO = (
     ),
     Claim(
         "C3b",
-        "A step against a power law.",
+        "A step against it.",
         ERROR,
         LOGISTIC,
         POWER,
@@ -119,7 +123,7 @@ ALSO = (
     ),
 )
 GATES = (
-    Gate("The base knows one change, told in words", BASE, ONE, least=80),
+    Gate("The base knows sums of one operation", BASE, SUMS, least=80),
     Gate("The base cannot be read (parsable answers)", BASE, FORMAT, most=5),
     Gate("16 examples leave room (accuracy)", of(16), ACCURACY, most=40),
     Gate("1,024 examples teach the task (accuracy)", of(MANY), ACCURACY, least=80),
@@ -147,6 +151,9 @@ ARMS: dict[str, Arm] = {
 }
 
 
+READING, TUNING = reading.Reading(), Tuning()
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a profile fixes.
@@ -154,14 +161,15 @@ class Settings:
     Attributes:
         base: how the base of a seed is trained; None loads the shipped one for all.
         tuning: how every arm is fine-tuned.
-        validation, test: problems, of two to four operations; as many of five.
+        validation: problems, of two to four operations.
+        test: problems of two operations, and as many of three, four and five.
         only: arms that are run; all where it is empty.
     """
 
-    base: reading.Reading | None = reading.Reading()
-    tuning: Tuning = Tuning()
-    validation: int = 100
-    test: int = 400
+    base: reading.Reading | None = READING
+    tuning: Tuning = TUNING
+    validation: int = 150
+    test: int = 150
     only: tuple[str, ...] = ()
 
 
@@ -185,20 +193,109 @@ def run(settings: Settings, seed: int) -> Outcome:
     """
     outcome = Outcome()
     base = make_base(settings, seed)
-    test = tasks.draw(settings.test, seed, "test")
-    longer = tasks.draw(settings.test, seed, "longer", steps=5)
-    pools = {}
-    for task in tasks.TASKS:
-        train = tasks.examples(task, MANY + tasks.SPARE, seed, "train")
-        pools[task] = nested(train, SIZES)
-    outcome.score(BASE, ONE, reading.tells(base, 1, settings.test, seed))
-    score(outcome, BASE, CHAINS, base, test, longer)
+    device = next(base.parameters()).device
+    train = tasks.draw(MANY + SPARE, seed, "train")
+    validation = tasks.draw(settings.validation, seed, "validation")
+    tests = {steps: tasks.draw(settings.test, seed, "test", steps) for steps in LENGTHS}
+    sets = {}
+    for name in TASKS:
+        pool, *held_out = (
+            tasks.examples(part, name, device)
+            for part in (train, validation, *tests.values())
+        )
+        sets[name] = nested(pool, SIZES, held_out)
+    outcome.score(BASE, SUMS, reading.sums(base, settings.test, seed))
+    score(outcome, BASE, base, TASKS[CHAINS], tests)
+    outcome.exhibits["tests"], outcome.exhibits[BASE] = tests, base
     for name in settings.only or ARMS:
         arm = ARMS[name]
+        task = TASKS[arm.task]
         updates = max(1, round(arm.updates * settings.tuning.updates))
+
+        def accuracy(model: GPT, task: Task = task) -> float:
+            return task.judge(validation, tasks.write(model, validation))[ACCURACY]
+
         how = replace(settings.tuning, updates=updates)
-        validation = tasks.examples(arm.task, settings.validation, seed, "validation")
-        model = fine_tune(base, pools[arm.task][arm.n], validation, how, seed)
-        score(outcome, name, arm.task, model, test, longer)
+        model = fine_tune(base, sets[arm.task][arm.n], accuracy, how, seed)
+        score(outcome, name, model, task, tests)
+        outcome.exhibits[name] = model
     derive(outcome)
     return outcome
+
+
+def score(
+    outcome: Outcome, name: str, model: GPT, task: Task, tests: dict[int, Chains]
+) -> None:
+    """Score what a model writes: the mean over two to four operations, and five."""
+    found = {
+        steps: task.judge(problems, tasks.write(model, problems))
+        for steps, problems in tests.items()
+    }
+    longer = found.pop(FIVE_STEPS)
+    for metric in longer:
+        outcome.score(name, metric, fmean(one[metric] for one in found.values()))
+    outcome.score(name, FIVE, longer[ACCURACY])
+    outcome.curve(name, BY_LENGTH, found, [one[ACCURACY] for one in found.values()])
+
+
+def derive(outcome: Outcome) -> None:
+    """Score what compares several numbers of examples: shares of the improvement, and
+    how well laws foretell the last one; each where its arms were run.
+    """
+    found = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
+    there = [n for n in SIZES if (of(n), ACCURACY) in found]
+    for metric in (ACCURACY, FORMAT, LENIENT, WHOLE, *FAULTS):
+        outcome.curve(CHAINS, metric, there, [found[of(n), metric] for n in there])
+    if {EARLY, MANY} <= set(there):
+        for name, metric in ((RIGHT_FORMAT, FORMAT), (RIGHT_ANSWERS, ACCURACY)):
+            start, here, whole = (
+                found[arm, metric] for arm in (BASE, of(EARLY), of(MANY))
+            )
+            outcome.score(name, REACHED, share_reached(start, here, whole))
+    if there == list(SIZES):
+        accuracy = [found[of(n), ACCURACY] for n in SIZES]
+        for name, form in FORMS.items():
+            outcome.score(name, ERROR, extrapolated(form, SIZES, accuracy))
+
+
+FULL = Settings()
+
+PAPER = Paper(
+    slug="post_training/superficial_alignment",
+    title="Revisiting the Superficial Alignment Hypothesis",
+    arxiv="2410.03717",
+    year=2024,
+    bibkey="raghavendra2024superficial",
+    claims=CLAIMS,
+    also=ALSO,
+    gates=GATES,
+    deviations=(
+        "Before the claims were fixed, a prototype had shown 15, 19, 67 and 100 % right"
+        " answers at n = 16, 64, 256 and 1,024 on one tuning seed, and 98 to 100 % of"
+        " readable format; the sizes of C1 were moved after it.",
+        "Three kinds of base were tried on tuning seed 1000. Drills in words left 14 to"
+        " 17 % at 64 to 1,024: the plan was learnt, the sums were not. With sums in"
+        " signs it was 66 % at 1,024; with sums at any place of a row 97 % at 1,024, 35"
+        " at 128 and 16 at 16. The last was kept, with 400 more updates.",
+        "On the second base, rate 0.0015 gave 55 and 66 % at 256 and 1,024, and 0.003"
+        " gave 73 and 74 %. No other rate was tried.",
+    ),
+    profiles={
+        "probe": Settings(
+            base=reading.Reading(rows=100, drilled=4, updates=8, warmup=2),
+            tuning=Tuning(updates=8, every=4, batch=8),
+            validation=8,
+            test=12,
+        ),
+        "quick": replace(
+            FULL,
+            base=None,
+            tuning=Tuning(updates=180, every=90),
+            validation=60,
+            test=60,
+            only=(of(FEW), of(MANY)),
+        ),
+        "full": FULL,
+    },
+    run=run,
+)

@@ -32,35 +32,46 @@ class Tuning:
 
     Attributes:
         updates, batch: an update draws so many examples, with replacement.
-        rate, warmup: of Adam under a cosine.
+        rate: of Adam under a cosine.
+        warmup: share of the updates in which the rate rises.
         every: updates between two looks at the validation set.
     """
 
     updates: int = 400
     batch: int = 32
-    rate: float = 1.5e-3
-    warmup: int = 20
+    rate: float = 3e-3
+    warmup: float = 0.05
     every: int = 50
 
 
-def nested(pool: Answered, sizes: Sequence[int]) -> dict[int, Answered]:
+def nested(
+    pool: Answered, sizes: Sequence[int], held_out: Sequence[Answered] = ()
+) -> dict[int, Answered]:
     """Return the first n examples of one pool for each n: each set holds the smaller
-    ones, and no example comes twice.
+    ones; no example comes twice, and none is among those that are held out.
 
     Raises:
-        ValueError: the pool does not have so many examples that differ.
+        ValueError: the pool does not have so many such examples.
     """
-    seen, first = set(), []
-    for i, row in enumerate(pool.tokens.tolist()):
-        if tuple(row) not in seen:
-            seen.add(tuple(row))
+    seen = {text for part in held_out for text in written(part)}
+    first = []
+    for i, text in enumerate(written(pool)):
+        if text not in seen:
+            seen.add(text)
             first.append(i)
     if len(first) < max(sizes):
         raise ValueError(
-            f"{max(sizes)} examples are asked for; the pool has {len(first)} different"
-            " ones"
+            f"{max(sizes)} examples are asked for; the pool has {len(first)} that"
+            " differ and are not held out"
         )
     return {n: pool.take(torch.tensor(first[:n])) for n in sizes}
+
+
+def written(texts: Answered) -> list[tuple[int, ...]]:
+    """List texts without their pads."""
+    return [
+        tuple(token for token in row if token != PAD) for row in texts.tokens.tolist()
+    ]
 
 
 def answer_loss(model: GPT, texts: Answered) -> Float[Tensor, ""]:
@@ -71,32 +82,38 @@ def answer_loss(model: GPT, texts: Answered) -> Float[Tensor, ""]:
 
 
 def fine_tune(
-    base: GPT, train: Answered, validation: Answered, how: Tuning, seed: int
+    base: GPT,
+    train: Answered,
+    accuracy: Callable[[GPT], float],
+    how: Tuning,
+    seed: int,
 ) -> GPT:
-    """Fine-tune a copy of the base, and return it as it was when its validation loss
-    was lowest. The base stays as it is.
+    """Fine-tune a copy of the base, and return it as it was when its accuracy on the
+    validation set was highest, first of all. The base stays as it is.
 
     Every n takes equally many updates, so that n counts examples and not training.
+
+    Args:
+        accuracy: measures a model on the validation set.
     """
     model = copy.deepcopy(base).requires_grad_(True)
     adam = optimiser(model.parameters(), "adamw", how.rate, weight_decay=0.0)
     chance = torch_rng(seed, "superficial alignment", "batches")
     best = copy.deepcopy(model.state_dict())
-    lowest = float("inf")
+    highest = -1.0
 
     def loss(step: int) -> Tensor:
         rows = torch.randint(len(train), (how.batch,), generator=chance)
         return answer_loss(model, train.take(rows))
 
-    @torch.no_grad()
     def check(step: int) -> None:
-        nonlocal best, lowest
-        if (step + 1) % how.every == 0:
-            found = answer_loss(model, validation).item()
-            if found < lowest:
-                best, lowest = copy.deepcopy(model.state_dict()), found
+        nonlocal best, highest
+        if (step + 1) % how.every == 0 or step + 1 == how.updates:
+            found = accuracy(model)
+            if found > highest:
+                best, highest = copy.deepcopy(model.state_dict()), found
 
-    schedule = cosine(how.updates, how.warmup)
+    schedule = cosine(how.updates, round(how.warmup * how.updates))
     fit(loss, how.updates, adam, schedule=schedule, clip=1.0, after_step=check)
     model.load_state_dict(best)
     return model.eval().requires_grad_(False)
@@ -159,9 +176,7 @@ def fit_law(form: Form, n: Sequence[int], accuracy: Sequence[float]) -> np.ndarr
     return best
 
 
-def extrapolated(
-    form: Form, n: Sequence[int], accuracy: Sequence[float]
-) -> float:
+def extrapolated(form: Form, n: Sequence[int], accuracy: Sequence[float]) -> float:
     """Fit a law to all but the largest n; return its error there, in points."""
     found = fit_law(form, n[:-1], accuracy[:-1])
     return abs(float(form.law(float(n[-1]), *found)) - accuracy[-1])

@@ -15,18 +15,19 @@ from torch.nn import functional as F
 
 from stages.models import GPT
 from stages.worlds import chain_prose, chains
-from stages.worlds.chain_prose import CLASSES, RIGHT, SENTENCE, STEP
+from stages.worlds.chain_prose import RIGHT, SENTENCE, STEP
 from stages.worlds.chains import Chains
 from stages.worlds.vocabulary import PAD, Answered, answered
 
+CHAINS, STYLE = "chains", "style only"
 FEWEST, MOST = 2, 4  # operations
 SLACK = STEP  # tokens that an answer may be too long
 ACCURACY, FORMAT = "accuracy", "parsable answers"
 LENIENT, WHOLE = "accuracy, lenient", "whole solutions right"
-FAULTS = tuple(f"{name} errors" for name in CLASSES[RIGHT + 1 :])
+FAULTS = ("format errors", "reasoning errors", "calculation errors")
 
 Texts = Int[Tensor, "n length"]
-Write = Callable[[Chains], Texts]
+Scores = dict[str, float]
 
 
 def repeated(problems: Chains) -> Texts:
@@ -43,16 +44,20 @@ def repeated(problems: Chains) -> Texts:
     return torch.stack(torch.broadcast_tensors(*columns), -1)
 
 
-TASKS: dict[str, Write] = {"chains": chain_prose.worked, "style only": repeated}
+def draw(
+    n: int, seed: int, split: str, steps: int | tuple[int, int] = (FEWEST, MOST)
+) -> Chains:
+    """Draw the problems of a split; those of a larger n begin with those of a smaller.
+
+    Problem i of one split is drawn apart from problem i of another.
+    """
+    return chain_prose.sample(n, seed, steps, ("superficial alignment", split))
 
 
-def examples(
-    task: str, n: int, seed: int, split: str, steps: tuple[int, int] = (FEWEST, MOST)
-) -> tuple[Chains, Answered]:
-    """Draw problems of a split, and write them with their answers."""
-    stream = ("superficial alignment", split)
-    problems = chain_prose.sample(n, seed, steps, stream)
-    return problems, answered(problems.question, TASKS[task](problems))
+def examples(problems: Chains, task: str, device: torch.device) -> Answered:
+    """Write problems with their answers in a task, on a device."""
+    answers = TASKS[task].write(problems).to(device)
+    return answered(problems.question.to(device), answers)
 
 
 def write(model: GPT, problems: Chains) -> Texts:
@@ -81,7 +86,7 @@ def lenient(written: Texts) -> Int[Tensor, " n"]:
     return torch.where(marked >= 0, marked, said)
 
 
-def judge(problems: Chains, written: Texts) -> dict[str, float]:
+def judge(problems: Chains, written: Texts) -> Scores:
     """Score written chains, all in %: the strict and the lenient reading, and the class
     of the first fault of each solution.
     """
@@ -97,7 +102,7 @@ def judge(problems: Chains, written: Texts) -> dict[str, float]:
     return {name: percent(right) for name, right in scores.items()}
 
 
-def judge_style(problems: Chains, written: Texts) -> dict[str, float]:
+def judge_style(problems: Chains, written: Texts) -> Scores:
     """Score repeated sentences, in %: word for word, and no more."""
     wanted = repeated(problems)
     short = wanted.shape[1] - written.shape[1]
@@ -108,3 +113,17 @@ def judge_style(problems: Chains, written: Texts) -> dict[str, float]:
 def percent(right: Bool[Tensor, " n"]) -> float:
     """Return the share of True, in %."""
     return 100 * right.float().mean().item()
+
+
+@dataclass(frozen=True)
+class Task:
+    """How a task's answers are written, and how they are judged."""
+
+    write: Callable[[Chains], Texts]
+    judge: Callable[[Chains, Texts], Scores]
+
+
+TASKS = {
+    CHAINS: Task(chain_prose.worked, judge),
+    STYLE: Task(repeated, judge_style),
+}
