@@ -5,7 +5,7 @@ import torch
 
 from stages.worlds import chain_prose as prose
 from stages.worlds import chains
-from stages.worlds.chain_prose import CALC, FORMAT, REASON, RIGHT, check, documents, sample, worked
+from stages.worlds.chain_prose import CALC, FORMAT, REASON, RIGHT, check, documents, drills, sample, worked
 from stages.worlds.vocabulary import PAD
 
 V = prose.vocabulary()
@@ -44,26 +44,41 @@ def test_texts_tell_true_values_and_answers_in_words_alone():
         assert [place for place, _ in said] in ([], list(range(1, len(values) - 1)))
 
 
-def test_a_quarter_are_drills_and_a_tenth_of_the_others_tell_values_between():
+def test_texts_take_one_to_four_changes_and_a_tenth_tell_values_between():
     found = [retold(V.decode(row)) for row in documents(4000, 0)]
     steps = torch.tensor([len(values) - 1 for values, _, _ in found])
-    # a quarter, and a quarter of the rest
-    assert (steps == 1).float().mean().item() == pytest.approx(0.4375, abs=0.03)
-    assert steps.bincount(minlength=5)[2:].tolist() == pytest.approx([750] * 3, abs=90)
+    assert steps.bincount(minlength=5).tolist() == [0, *[pytest.approx(1000, abs=100)] * 4]
     told = torch.tensor([bool(said) for _, said, _ in found])[steps > 1]
     assert told.float().mean().item() == pytest.approx(0.1, abs=0.02)
-    assert {len(retold(V.decode(row))[0]) for row in documents(300, 0, drills=1.0)} == {2}
+
+
+def test_drills_are_true_sums_cut_out_anywhere():
+    rows = drills(400, 2, sums=4)
+    assert rows.shape == (400, 24)
+    shown = {V.tokens[i] for i in rows.unique().tolist()}
+    assert not shown & (MARKS - {"=", *chains.SIGNS})
+    starts, facts = [], set()
+    for row in rows:
+        text = V.decode(row).split()
+        first = text.index(".")
+        starts.append(first)
+        assert text[first :: 6] == ["."] * len(text[first::6])
+        for i in range(first + 1, 24 - 4, 6):
+            before, sign, x, equals, after = text[i : i + 5]
+            assert equals == "="
+            x = 1 + chains.SPELLED.index(x)
+            assert int(after) == {"+": int(before) + x, "-": int(before) - x, "*": int(before) * x}[sign] % 7
+            facts.add((before, sign, x))
+    assert set(starts) == set(range(6))
+    assert len(facts) == 7 * (6 + 6 + 2)
 
 
 def test_texts_are_drawn_anew_by_seed_and_stream():
-    one = documents(50, 1)
-    assert torch.equal(one, documents(50, 1))
-    assert not torch.equal(one[:, :30], documents(50, 2)[:, :30])
-    assert not torch.equal(one[:, :30], documents(50, 1, stream=("other",))[:, :30])
-    drills = [V.decode(row) for row in documents(50, 1) if len(V.decode(row).split()) == 18]
-    assert drills != sorted(drills)
-    assert len(drills) < 50
-    assert any(len(V.decode(row).split()) > 18 for row in one[:10])  # the order is mixed
+    for write in (documents, drills):
+        one = write(50, 1)
+        assert torch.equal(one, write(50, 1))
+        for other in (write(50, 2), write(50, 1, stream=("other",))):
+            assert not torch.equal(one[:, :20], other[:, :20])
 
 
 # ---- the judge

@@ -71,6 +71,7 @@ def read_windows(
     model: nn.Module, text: Tensor, settings: Reading, chance: Generator
 ) -> list[float]:
     """Train a network in place on windows cut from a text; return the losses."""
+    device = next(model.parameters()).device
     adam = optimiser(model.parameters(), "adamw", settings.rate, weight_decay=0.01)
     place = torch.arange(settings.window)
 
@@ -78,7 +79,7 @@ def read_windows(
         starts = torch.randint(
             len(text) - settings.window + 1, (settings.batch, 1), generator=chance
         )
-        tokens = text[starts + place]
+        tokens = text[starts + place].to(device)
         return next_token_loss(model(tokens), tokens)
 
     schedule = cosine(settings.updates, settings.warmup)
@@ -89,9 +90,13 @@ def read_windows(
 
 
 def respond(model: GPT, prompts: Tensor, hooks=None) -> Tensor:
-    """Write the likeliest response to each prompt; a row that ends repeats "<end>"."""
+    """Write the likeliest response to each prompt, on the CPU; a row that ends repeats
+    "<end>".
+    """
     end = smalltalk.vocabulary().number[template.END]
-    return model.generate(prompts, NEW, stop=[end], mask=prompts != PAD, hooks=hooks)
+    prompts = prompts.to(model.positions.device)
+    written = model.generate(prompts, NEW, stop=[end], mask=prompts != PAD, hooks=hooks)
+    return written.cpu()
 
 
 def followed(
@@ -118,7 +123,9 @@ def ranked(model: GPT, requests: Requests, chance: Generator) -> float:
 
     def chances(answers: Tensor) -> Tensor:
         texts = answered(prompts, template.response(answers))
-        return answer_log_prob(model, texts.tokens, texts.counted, mean=True)
+        tokens = texts.tokens.to(model.positions.device)
+        counted = texts.counted.to(model.positions.device)
+        return answer_log_prob(model, tokens, counted, mean=True).cpu()
 
     own = chances(requests.answer)
     wins = []

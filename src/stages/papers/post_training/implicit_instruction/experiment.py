@@ -209,7 +209,7 @@ PAPER = Paper(
             asked=4,
             most=4,
         ),
-        "quick": replace(FULL, reading=None),
+        "quick": replace(FULL, reading=None, most=80),
         "full": FULL,
     },
     run=run,

@@ -37,6 +37,8 @@ __all__ = [
     "write",
 ]
 
+PerWord = Float[Tensor, "n vocabulary"]  # a number for each word that may come next
+
 # -------------------------------------------------------------- what there is to learn
 
 
@@ -110,7 +112,7 @@ class Rules:
     changes: Mapping[str, float] = field(default_factory=dict)
     again: float = 0.0
 
-    def scores(self, written: Int[Tensor, "n so_far"]) -> Float[Tensor, "n vocabulary"]:
+    def scores(self, written: Int[Tensor, "n so_far"]) -> PerWord:
         """Return r(w, x), the sum of the rules' scores."""
         number = vocabulary().number
         score = torch.zeros(len(written), len(number))
@@ -122,9 +124,7 @@ class Rules:
         return score + self.again * used  # rule 3
 
 
-def adapted(
-    logits: Float[Tensor, "n vocabulary"], scores: Float[Tensor, "n vocabulary"]
-) -> Float[Tensor, "n vocabulary"]:
+def adapted(logits: PerWord, scores: PerWord) -> PerWord:
     """Return log p(w | x) of the product of a base model and rules (eq. 4)."""
     base = logits.log_softmax(-1)
     rules = scores.log_softmax(-1)  # eq. 5

@@ -108,18 +108,17 @@ def openers(texts: Int[Tensor, "n length"]) -> Bool[Tensor, " vocabulary"]:
 
 
 @torch.no_grad()
-def shares(
+def shares_each(
     model: GPT,
     requests: Requests,
     rules: Rules | None = None,
     before: str = template.USER,
     between: str = template.ASSISTANT,
-) -> Float[Tensor, " kinds"]:
-    """Return the probabilities of what may follow a request, in %, by `KINDS`.
+) -> Float[Tensor, "kinds n"]:
+    """Return the probabilities of what may follow each request, by `KINDS`.
 
     They are those of what begins like another request, or as one is introduced; of what
-    begins like no answer; of the right response and its end; and of all else. Families
-    count alike.
+    begins like no answer; of the right response and its end; and of all else.
     """
     prompts = template.prompt(requests, before, between, pad="right")
     told = template.response(requests.answer)
@@ -136,7 +135,14 @@ def shares(
     asking = first[:, asks].sum(1)
     silent = first[:, openers(rows_of(NO_ANSWERS))].sum(1)
     right = log_right.exp()
-    each = (asking, silent, right, 1 - asking - silent - right)
+    return torch.stack([asking, silent, right, 1 - asking - silent - right])
+
+
+def shares(model: GPT, requests: Requests, *how) -> Float[Tensor, " kinds"]:
+    """Return the mean of `shares_each`, whose arguments it takes, in %; families count
+    alike.
+    """
+    each = shares_each(model, requests, *how)
     return torch.stack([by_family(share, requests).mean() for share in each])
 
 

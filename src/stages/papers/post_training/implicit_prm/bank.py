@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields, replace
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
+from torch.nn import functional as F
 
-from stages.models import GPT
+from stages.models import GPT, Cache
 from stages.training.answers import token_log_probs
 from stages.worlds import chain_prose, chains
 from stages.worlds.chain_prose import Checked
@@ -18,7 +19,7 @@ WORDS = chain_prose.vocabulary()
 CLOSE, ANSWER, END = WORDS.encode("> <answer> <end>").tolist()
 OPERATIONS = 4  # of every problem that is asked
 NEW = 7 * OPERATIONS + 3  # tokens of a whole solution; a longer one is cut
-ROWS = 1024  # that are written or read at a time
+ROWS = 512  # that are written or read at a time
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,36 @@ def write(
     new: int,
     temperature: float,
     chance: Generator,
-) -> Int[Tensor, "n new"]:
-    """Let a generator go on from prefixes of one length, up to "<end>"; pads follow."""
+    times: int = 1,
+) -> Int[Tensor, "rows new"]:
+    """Let a generator go on from prefixes of one length, `times` from each, up to
+    "<end>"; pads follow.
+    """
     parts = []
-    for part in prefixes.split(ROWS):
+    for part in prefixes.split(max(1, ROWS // times)):
+        with torch.no_grad():  # what all of them begin with is read once
+            _, cache = generator.extend(part[:, :-1])
         made = generator.generate(
-            part, new, stop=[END], temperature=temperature, generator=chance
+            part[:, -1:].repeat_interleave(times, 0),
+            new,
+            stop=[END],
+            temperature=temperature,
+            generator=chance,
+            cache=repeated(cache, times),
         )
         over = (made == END).cumsum(1) - (made == END).long() > 0
         made = made.masked_fill(over, PAD)
-        parts.append(torch.nn.functional.pad(made, (0, new - made.shape[1])))
+        parts.append(F.pad(made, (0, new - made.shape[1])))
     return torch.cat(parts)
+
+
+def repeated(cache: Cache, times: int) -> Cache:
+    """Repeat what was read, row by row."""
+    blocks = tuple(
+        tuple(part.repeat_interleave(times, 0) for part in block)
+        for block in cache.blocks
+    )
+    return Cache(blocks)
 
 
 def solve(
@@ -109,8 +129,8 @@ def solve(
     chance: Generator,
 ) -> Solutions:
     """Let a generator solve each problem a few times, and grade the answers."""
+    made = write(generator, problems.question, NEW, temperature, chance, samples)
     prompts = problems.question.repeat_interleave(samples, 0)
-    made = write(generator, prompts, NEW, temperature, chance)
     return graded(generator, prompts, made, problems.answer, samples)
 
 
@@ -205,8 +225,8 @@ def complete(
     total = solutions.counted[0].int().argmax().item() + NEW
     for end in ends[inner].unique().tolist():
         row, step = ((ends == end) & inner).nonzero().T
-        prefixes = solutions.tokens[row, : end + 1].repeat_interleave(times, 0)
-        made = write(generator, prefixes, total - end - 1, temperature, chance)
+        prefixes, new = solutions.tokens[row, : end + 1], total - end - 1
+        made = write(generator, prefixes, new, temperature, chance, times)
         found = chains.read(made, chain_prose.WORLD["modulus"], plain=True)
         right = found == goal[row].repeat_interleave(times)
         success[row, step] = right.view(-1, times).float().mean(1)

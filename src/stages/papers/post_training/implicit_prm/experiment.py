@@ -118,20 +118,15 @@ GATES = (
 
 # ----------------------------------------------------------------------------- the arms
 
+HOW = Training(rate=1e-3, updates=250, beta=0.3)  # of all arms, until each is tuned
 ARMS: dict[str, Arm] = {
-    CROSS: Arm(partial(arms.implicit, cross_entropy), lowest, Training(1e-3, 400, 0.3)),
-    DPO: Arm(
-        partial(arms.implicit, preferences, mixed=True),
-        lowest,
-        Training(1e-3, 400, 0.3),
-    ),
-    SCALAR: Arm(arms.outcome, arms.final, Training(1e-3, 400)),
-    SHEPHERD: Arm(arms.shepherd, lowest, Training(1e-3, 400)),
-    EQUAL: Arm(partial(arms.shepherd, equal=True), lowest, Training(1e-3, 400)),
+    CROSS: Arm(partial(arms.implicit, cross_entropy), lowest, HOW),
+    DPO: Arm(partial(arms.implicit, preferences, mixed=True), lowest, HOW),
+    SCALAR: Arm(arms.outcome, arms.final, HOW),
+    SHEPHERD: Arm(arms.shepherd, lowest, HOW),
+    EQUAL: Arm(partial(arms.shepherd, equal=True), lowest, HOW),
     LIKELIHOOD: Arm(arms.likelihood, arms.total),
-    SHUFFLED: Arm(
-        partial(arms.shuffled, cross_entropy), lowest, Training(1e-3, 400, 0.3)
-    ),
+    SHUFFLED: Arm(partial(arms.shuffled, cross_entropy), lowest, HOW),
 }
 REWARDS = (CROSS, DPO, SCALAR, SHEPHERD, EQUAL)  # learnt from true labels
 
@@ -153,7 +148,7 @@ class Settings:
     """
 
     shipped: bool = False
-    prompts: int = 2000
+    prompts: int = 1000
     samples: int = 8
     completions: int = 4
     problems: int = 150
@@ -229,7 +224,13 @@ PAPER = Paper(
     claims=CLAIMS,
     also=ALSO,
     gates=GATES,
-    deviations=(),
+    deviations=(
+        "Before the claims were fixed, a prototype on seed 1000, with 300 prompts and"
+        " with β picked on its 100 test problems, had shown 39 % for one solution, 89"
+        " for the oracle, 47 for voting, 53 for likelihood, 74 for cross-entropy (73 by"
+        " the lowest step), 52 to 54 for DPO, 21 to 29 for a scalar head and 23 to 27"
+        " for Math-Shepherd. C1, drafted with DPO, moved to cross-entropy after this.",
+    ),
     profiles={
         "probe": replace(
             FULL,

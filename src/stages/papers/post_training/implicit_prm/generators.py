@@ -19,8 +19,8 @@ from stages.zoo.recipe import Recipe
 
 STEPS = (2, 4)  # of the worked solutions: the fewest and the most
 TEMPERATURE = 0.8
-LOOK = 20  # updates between two looks at what is solved
-LOOKED = (100, 8)  # problems and solutions of a look
+LOOK = 25  # updates between two looks at what is solved
+LOOKED = (60, 8)  # problems and solutions of a look
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,16 @@ class Schooling(reading.Reading):
         solved: share in % of validation problems at which lessons end; seeds learn at
             different times, and all shall solve about as much.
         lessons: updates on 32 solutions each, at most.
-        lesson_rate: of Adam.
+        cooling: more updates after that, while the rate falls to 0.
+        cooling: int = 0
+    lesson_rate: of Adam.
     """
 
     worked: int = 4096
     solved: float = 40.0
     lessons: int = 1500
-    lesson_rate: float = 2e-3
+    cooling: int = 0
+    lesson_rate: float = 4e-3
 
 
 def solved(model: GPT, n: int, samples: int, seed: int, name: str) -> Tensor:
@@ -65,15 +68,22 @@ def learn_to_solve(model: GPT, settings: Schooling, seed: int) -> list[float]:
         batch = texts.take(rows)
         return next_token_loss(model(batch.tokens), batch.tokens, batch.counted)
 
+    ended = []
+
     def lessons() -> Iterator[int]:
         for step in range(settings.lessons):
             if step and step % LOOK == 0:
                 right = solved(model, *LOOKED, seed, "school")
                 if 100 * right.float().mean() >= settings.solved:
-                    return
+                    break
             yield step
+        ended.append(step)
+        yield from range(step, step + settings.cooling)
 
-    return fit(loss, lessons(), adam, clip=1.0)
+    def factor(step: int) -> float:
+        return 1 - (step - ended[0]) / settings.cooling if ended else 1.0
+
+    return fit(loss, lessons(), adam, schedule=factor, clip=1.0)
 
 
 def train(model: GPT, settings: Schooling, seed: int) -> None:

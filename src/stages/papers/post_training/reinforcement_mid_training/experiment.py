@@ -211,9 +211,10 @@ PAPER = Paper(
         "quick": replace(
             FULL,
             start=None,
-            updates=22,
-            asked=150,
-            every=11,
+            pool=2000,
+            updates=20,
+            asked=100,
+            watched=30,
             only=(START, RPT, RMT),
         ),
         "full": FULL,

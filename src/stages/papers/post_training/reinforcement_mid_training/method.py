@@ -42,7 +42,10 @@ class Budget:
         return max(self.least, math.floor(shrunk))  # eq. 2
 
 
-def length_reward(length: Int[Tensor, "*n"], budget: int) -> Float[Tensor, "*n"]:
+def length_reward(
+    length: Int[Tensor, "*n"],
+    budget: int,
+) -> Float[Tensor, "*n"]:
     """Return 1 for a thought of just the budget's length, falling to 0 on both sides:
     at no tokens, and at twice as many.
     """
@@ -186,7 +189,8 @@ def rewards(
         return match
     w = objective.weight
     budget = objective.budget.at(progress)
-    return (1 - w) * match + w * length_reward(rollouts.length, budget)  # eq. 5
+    brief = length_reward(rollouts.length, budget)
+    return (1 - w) * match + w * brief  # eq. 5
 
 
 def learn_from(

@@ -105,22 +105,8 @@ ALSO = (
     Claim("C2b", "Format, from 128 to 1,024.", FORMAT, of(MANY), of(FEW)),
     Claim("C2c", "Format errors.", FAULTS[0], of(MANY), of(FEW), lower_is_better=True),
     Claim("C2d", "Errors of plan.", FAULTS[1], of(MANY), of(FEW), lower_is_better=True),
-    Claim(
-        "C2e",
-        "Errors of calculation.",
-        FAULTS[2],
-        of(MANY),
-        of(FEW),
-        lower_is_better=True,
-    ),
-    Claim(
-        "C3b",
-        "A step against it.",
-        ERROR,
-        LOGISTIC,
-        POWER,
-        lower_is_better=True,
-    ),
+    Claim("C2e", "Errors of sums.", FAULTS[2], of(MANY), of(FEW), lower_is_better=True),
+    Claim("C3b", "A step against it.", ERROR, LOGISTIC, POWER, lower_is_better=True),
 )
 GATES = (
     Gate("The base knows sums of one operation", BASE, SUMS, least=80),

@@ -122,6 +122,7 @@ def fine_tune(
 # ----------------------------------------------------------------- laws over examples
 
 Law = Callable[..., Float[np.ndarray, " sizes"]]
+Numbers = Sequence[float]
 
 
 def power(n: Float[np.ndarray, " sizes"], a: float, k: float) -> np.ndarray:
@@ -160,7 +161,7 @@ FORMS: Mapping[str, Form] = {
 }
 
 
-def fit_law(form: Form, n: Sequence[int], accuracy: Sequence[float]) -> np.ndarray:
+def fit_law(form: Form, n: Numbers, accuracy: Numbers) -> np.ndarray:
     """Return a law's parameters by least squares on accuracy in %, the best of several
     starts.
     """
@@ -176,7 +177,7 @@ def fit_law(form: Form, n: Sequence[int], accuracy: Sequence[float]) -> np.ndarr
     return best
 
 
-def extrapolated(form: Form, n: Sequence[int], accuracy: Sequence[float]) -> float:
+def extrapolated(form: Form, n: Numbers, accuracy: Numbers) -> float:
     """Fit a law to all but the largest n; return its error there, in points."""
     found = fit_law(form, n[:-1], accuracy[:-1])
     return abs(float(form.law(float(n[-1]), *found)) - accuracy[-1])

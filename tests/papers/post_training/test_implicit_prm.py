@@ -1,0 +1,586 @@
+"""Log-ratios as rewards, their losses; the bank; the rivals; how the experiment is wired."""
+
+import copy
+import itertools
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch.nn import functional as F
+
+from stages import zoo
+from stages.models import GPT, Cache, seeded
+from stages.papers.post_training.implicit_prm import PAPER, arms, bank, experiment, generators, method, rivals, scores
+from stages.papers.post_training.implicit_prm.bank import WORDS, Completions
+from stages.papers.post_training.implicit_prm.method import Training
+from stages.seeding import torch_rng
+from stages.tracing import listening
+from stages.worlds import chain_prose
+from stages.worlds.vocabulary import PAD
+
+
+def make_model(seed=0, words=None):
+    with seeded(seed):
+        model = GPT(words or len(WORDS), 16, 2, 4, 96)
+    for parameter in model.parameters():
+        parameter.data.mul_(2)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return make_model()
+
+
+@pytest.fixture(scope="module")
+def problems():
+    return bank.draw(3, 7, "test")
+
+
+def solution(text):
+    return WORDS.encode(text)
+
+
+def rewritten(text, width=40):
+    tokens = solution(text)
+    return F.pad(tokens, (0, width - len(tokens)))
+
+
+@pytest.fixture(scope="module")
+def solutions(generator, problems):
+    """Two solutions to each of three problems: right ones, and one that is wrong in each of three ways."""
+    plan = F.pad(chain_prose.worked(problems), (0, 9))
+    made = plan.repeat_interleave(2, 0)
+    for place in (7 + 5, 29):  # the second step's value, and the answer
+        made[1, place] = 1 + made[1, place] % 7
+    made[3, 28:] = 0  # no answer
+    made[5, 21:] = rewritten(f"<answer> {WORDS.tokens[made[5, 29]]} <end>", 19)  # a step is missing
+    prompts = problems.question.repeat_interleave(2, 0)
+    return bank.graded(generator, prompts, made, problems.answer, 2)
+
+
+# ---- rewards, values, scores
+
+
+def test_q_is_the_log_ratio_of_the_part_written_so_far_and_steps_are_its_rises(generator, solutions):
+    model, beta = make_model(1), 0.7
+    q = method.values(method.log_ratios(model, solutions), beta)
+    steps = method.judge_steps(model, solutions, beta)
+    for row in (1, 3):
+        tokens, asked = solutions.tokens[row], 29
+        for end in (asked, 42, int(solutions.ends[row].max())):
+            part = tokens[None, : end + 1]
+            both = [
+                each(part).log_softmax(-1)[0, :-1].gather(1, part[0, 1:, None])[asked - 1 :].sum()
+                for each in (model, generator)
+            ]
+            assert q[row, end].item() == pytest.approx(beta * (both[0] - both[1]).item(), abs=1e-3)
+        ends = [end for end in solutions.ends[row].tolist() if end >= 0]
+        rises = [(q[row, end] - q[row, last]).item() for last, end in zip([0, *ends], ends, strict=False)]
+        assert steps[row].tolist() == pytest.approx([*rises, *[0] * (len(steps[row]) - len(rises))], abs=1e-3)
+    assert (q[:, :29] == 0).all()
+    torch.testing.assert_close(steps.sum(1), beta * method.whole(model, solutions), atol=1e-3, rtol=1e-3)
+    likely = rivals.likelihood_steps(solutions)
+    torch.testing.assert_close(likely.sum(1), solutions.reference.sum(1), atol=1e-3, rtol=1e-3)
+    assert likely[0, 1].item() == pytest.approx(solutions.reference[0, 36:43].sum().item(), abs=1e-3)
+
+
+def test_q_is_the_soft_value_of_the_rewards_to_come_for_any_model():
+    """All of 3^4 texts are written out: q_t = β log E exp(r / β) under the generator."""
+    generator, model, beta = make_model(2, 4), make_model(3, 4), 0.4
+    texts = torch.tensor([[1, *rest] for rest in itertools.product((0, 1, 2, 3), repeat=4)])
+    counted = torch.ones_like(texts, dtype=torch.bool)
+    counted[:, 0] = False
+    reference = method.token_log_probs(generator, texts, counted)
+    given = SimpleNamespace(tokens=texts, counted=counted, reference=reference)
+    q = method.values(method.log_ratios(model, given), beta)
+    for start in ((1, 2), (1, 3, 0)):
+        n = len(start)
+        here = (texts[:, :n] == torch.tensor(start)).all(1)
+        chance = reference[here, n:].sum(1).exp()
+        assert chance.sum().item() == pytest.approx(1, abs=1e-4)
+        soft = beta * (chance * (q[here, -1] / beta).exp()).sum().log()
+        torch.testing.assert_close(q[here, n - 1], soft.expand(int(here.sum())), atol=1e-4, rtol=1e-3)
+
+
+def test_scores_read_the_steps_that_are_there():
+    steps = torch.tensor([[3.0, -1.0, 2.0], [1.0, 4.0, 0.0]])
+    ends = torch.tensor([[5, 8, 9], [5, 7, -1]])
+    assert method.lowest(steps, ends).tolist() == [-1, 1]
+    assert arms.total(steps, ends).tolist() == [4, 5]
+    assert arms.final(steps, ends).tolist() == [2, 4]
+    q = torch.tensor([[0.0, 0.5, 0.5, 2.0, 1.0]])
+    rises = method.step_rewards(q, torch.tensor([[1, 3, 4, -1]]))
+    torch.testing.assert_close(rises, torch.tensor([[0.5, 1.5, -1.0, 0.0]]))
+
+
+# ---- losses and training
+
+
+def test_losses_are_those_worked_out_pair_by_pair_and_move_the_judge_alone(generator, solutions):
+    judge, beta = make_model(1).requires_grad_(True), 0.3
+    r = beta * method.whole(judge, solutions)
+    right = solutions.right.tolist()
+    assert right == [True, False, True, False, True, True]
+    by_hand = [-F.logsigmoid(x if ok else -x) for x, ok in zip(r, right, strict=True)]
+    loss = method.cross_entropy(judge, solutions, beta)
+    assert loss.item() == pytest.approx(torch.stack(by_hand).mean().item(), rel=1e-4)
+    pairs = [-F.logsigmoid(r[i] - r[i + 1]) for i in (0, 2)]  # the third prompt has no wrong solution
+    found = method.preferences(judge, solutions, beta)
+    assert found.item() == pytest.approx(torch.stack(pairs).mean().item(), rel=1e-4)
+    (loss + found).backward()
+    assert all(parameter.grad is not None for parameter in judge.parameters())
+    assert all(parameter.grad is None for parameter in generator.parameters())
+    wide = replace(solutions.take(torch.tensor([0, 1, 2, 3])), samples=4)
+    r = r[:4]
+    pairs = [-F.logsigmoid(r[i] - r[j]) for i in (0, 2) for j in (1, 3)]
+    assert method.preferences(judge, wide, beta).item() == pytest.approx(torch.stack(pairs).mean().item(), rel=1e-4)
+
+
+def test_a_judge_starts_as_the_generator_and_learns_as_told(generator, solutions, monkeypatch):
+    seen, made = [], []
+    plain = method.optimiser
+
+    def objective(judge, part, beta):
+        seen.append((len(part), beta, method.whole(judge, part).abs().max().item(), part.tokens[::2, 2:8].tolist()))
+        return method.cross_entropy(judge, part, beta)
+
+    monkeypatch.setattr(method, "optimiser", lambda *a, **o: (made.append((a[1:], o)), plain(*a, **o))[1])
+    before = copy.deepcopy(generator.state_dict())
+    how = Training(0.01, 6, beta=0.4, prompts=5)
+    judge = method.implicit_judge(generator, solutions, objective, how, torch_rng(0, "updates"))
+    assert made == [(("adamw", 0.01), {"betas": (0.9, 0.95), "weight_decay": 0.0})]
+    assert [one[:2] for one in seen] == [(10, 0.4)] * 6
+    assert seen[0][2] < 1e-4 < seen[-1][2]
+    assert seen[0][3] != seen[1][3]
+    assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
+    assert not any(p.requires_grad for p in judge.parameters())
+    again = method.implicit_judge(generator, solutions, method.cross_entropy, how, torch_rng(0, "updates"))
+    assert torch.equal(judge.positions, again.positions)
+    other = method.implicit_judge(generator, solutions, method.cross_entropy, how, torch_rng(1, "updates"))
+    assert not torch.equal(judge.positions, other.positions)
+
+
+# ---- the bank
+
+
+def test_solutions_are_graded_by_their_answers_and_cut_into_steps(generator, problems, solutions):
+    s = solutions
+    assert s.ends.tolist() == [
+        [35, 42, 49, 56, 59],
+        [35, 42, 49, 56, 59],
+        [35, 42, 49, 56, 59],
+        [35, 42, 49, 56, -1],
+        [35, 42, 49, 56, 59],
+        [35, 42, 49, 52, -1],
+    ]
+    assert s.answer[3] == -1
+    assert torch.equal(s.answer[[0, 2, 4, 5]], problems.answer[[0, 1, 2, 2]])
+    assert torch.equal(s.labels, s.right[:, None].float().expand(6, 5))
+    assert (s.counted == ((s.tokens != PAD) & (torch.arange(s.tokens.shape[1]) >= 29))).all()
+    assert torch.equal(s.tokens[:, :29], problems.question.repeat_interleave(2, 0))
+    expected = method.token_log_probs(generator, s.tokens, s.counted)
+    torch.testing.assert_close(s.reference, expected, atol=1e-4, rtol=1e-4)
+    assert bank.first_wrong(s, problems).tolist() == [5, 1, 5, 3, 5, 3]
+    assert s.mixed().tolist() == [0, 1]
+    assert torch.equal(s.of(torch.tensor([2, 0])).tokens, s.tokens[[4, 5, 0, 1]])
+    assert [len(part) for part in s.split(4)] == [4, 2]
+
+
+class Parrot:
+    """Stands in for the generator: it writes planted answers, in turns right and wrong, and notes what it read."""
+
+    def __init__(self, answer):
+        self.answer, self.read, self.asked = answer, [], []
+
+    def extend(self, prefixes):
+        self.read.append(prefixes)
+        states = prefixes[:, None, :, None].float()
+        return None, Cache(((states, 2 * states),))
+
+    def generate(self, last, new, *, stop, temperature, generator, cache):
+        ((keys, values),) = cache.blocks
+        assert torch.equal(2 * keys, values)
+        whole = torch.cat([keys[:, 0, :, 0].long(), last], 1)
+        self.asked.append((whole, new, temperature))
+        rows = torch.arange(len(last))
+        right = rows % 4 != 1
+        number = torch.where(right, self.answer + 1, 1 + (self.answer + 1) % 7)
+        end = torch.full_like(number, bank.END)
+        return torch.stack([torch.full_like(number, bank.ANSWER), number, end, end], 1)
+
+
+def test_completions_go_on_from_the_end_of_every_step_but_the_last(solutions):
+    goal = torch.tensor([3, 3, 3])
+    parrot = Parrot(3)
+    found = bank.complete(parrot, solutions, goal, 2, 0.9, torch_rng(0))
+    assert [(len(p), p.shape[1], new, t) for p, new, t in parrot.asked] == [
+        (12, 36, 24, 0.9),
+        (12, 43, 17, 0.9),
+        (12, 50, 10, 0.9),
+        (8, 57, 3, 0.9),
+    ]
+    for start in (0, 1):
+        assert torch.equal(parrot.asked[0][0][start::2], solutions.tokens[:, :36])
+    assert [len(prefixes) for prefixes in parrot.read] == [6, 6, 6, 4]  # once for both completions
+    inner = [0.5, 1, 0.5, 1, 0.5, 1]  # of two completions the second of every other row is wrong
+    assert found.success[:, 0].tolist() == inner
+    # four rows have a fourth step before the last; a solution's last step has its own outcome
+    assert found.success[:, 3].tolist() == [0.5, 1, 0.5, 0, 1, 1]
+    assert found.success[:, 4].tolist() == [1, 0, 1, 0, 1, 0]
+    assert found.cost[0].tolist() == [6, 6, 6, 6, 0]
+    assert found.cost[5].tolist() == [6, 6, 6, 0, 0]
+    made = bank.write(parrot, torch.ones(3, 2, dtype=torch.long), 6, 0.8, torch_rng(0))
+    assert (made[:, 2] == bank.END).all()
+    assert (made[:, 3:] == PAD).all()
+
+
+def test_lessons_end_when_enough_is_solved_and_then_the_rate_falls_to_nothing(monkeypatch):
+    looks, given = iter([0.1, 0.3, 0.6, 0.9]), {}
+
+    def solved(model, n, samples, seed, name):
+        return torch.tensor([next(looks)])
+
+    def fit(loss, steps, adam, *, schedule, clip):
+        given.update(factors=[schedule(step) for step in steps], loss=loss(0).item(), rate=adam.param_groups[0]["lr"])
+        return given["factors"]
+
+    monkeypatch.setattr(generators, "solved", solved)
+    monkeypatch.setattr(generators, "fit", fit)
+    how = generators.Schooling(worked=8, solved=50, cooling=4, lesson_rate=0.02)
+    model = make_model().requires_grad_(True)
+    factors = generators.learn_to_solve(model, how, 0)
+    assert factors == [1.0] * 3 * generators.LOOK + [1, 0.75, 0.5, 0.25]
+    assert given["rate"] == 0.02
+    assert given["loss"] > 1
+    looks = iter([0.1] * 9)
+    short = replace(how, lessons=2 * generators.LOOK, cooling=0)
+    assert generators.learn_to_solve(model, short, 0) == [1.0] * 2 * generators.LOOK
+
+
+# ---- the rivals
+
+
+def test_scalar_heads_learn_a_label_at_the_end_of_every_step(generator, solutions):
+    judge = rivals.ScalarJudge(generator)
+    assert torch.equal(judge(solutions.tokens), torch.zeros(solutions.tokens.shape))
+    with torch.no_grad():
+        judge.head.weight.normal_(generator=torch_rng(0))
+    labels = torch.rand(6, 5, generator=torch_rng(1))
+    given = replace(solutions, labels=labels)
+    state = generator.extend(solutions.tokens)[0]
+    terms = []
+    for row in range(6):
+        for step, end in enumerate(solutions.ends[row].tolist()):
+            if end >= 0:
+                logit = state[row, end] @ judge.head.weight[0]
+                terms.append(F.binary_cross_entropy_with_logits(logit, labels[row, step]))
+    assert rivals.scalar_steps(judge, given, 0.0).item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-3)
+    read = rivals.judge_ends(judge, solutions)
+    assert read[2, 1].item() == pytest.approx((state[2, 42] @ judge.head.weight[0]).item(), abs=1e-4)
+    assert (read[solutions.ends < 0] == 0).all()
+    seen = []
+    rivals.scalar_judge(generator, given, Training(0.01, 2, prompts=2), torch_rng(0)).register_forward_hook(seen.append)
+    assert not seen
+
+
+def test_math_shepherd_calls_a_step_good_if_one_completion_is_right_and_counts_all_tokens(solutions):
+    success = torch.zeros(6, 5)
+    success[0, :3] = torch.tensor([0.25, 0.0, 1.0])
+    cost = torch.zeros(6, 5, dtype=torch.long)
+    cost[:, 0] = torch.tensor([10, 10, 30, 30, 500, 500])
+    completions = Completions(success, cost)
+    labelled = rivals.shepherd_labels(solutions, completions)
+    assert labelled.labels[0].tolist() == [1, 0, 1, 0, 0]
+    assert torch.equal(solutions.labels[0], torch.ones(5))
+    # solutions have 31, 31, 31, 28, 31 and 24 tokens, 176 in all; prompts with completions 82 and 119
+    assert rivals.affordable(solutions, completions) == 1
+    assert rivals.affordable(solutions, replace(completions, cost=cost // 2)) == 2
+    assert rivals.affordable(solutions, replace(completions, cost=0 * cost)) == 3
+
+
+# ---- the scores
+
+
+def test_choices_of_n_votes_and_first_wrong_steps_are_counted_by_hand(solutions, problems):
+    generator = torch_rng(0)
+    points = torch.rand(3 * 5, generator=generator)
+    right = torch.rand(3 * 5, generator=generator) < 0.5
+    for n in (1, 2, 3, 5):
+        won = []
+        for prompt in range(3):
+            for rows in itertools.combinations(range(5 * prompt, 5 * prompt + 5), n):
+                won.append(right[max(rows, key=lambda row: points[row])].item())
+        assert scores.best_of(points, right, 5, n).item() == pytest.approx(100 * sum(won) / len(won))
+
+    given = SimpleNamespace(
+        answer=torch.tensor([1, 1, 2, 5, 5, 6, -1, -1, 4]),
+        right=torch.tensor([1, 1, 0, 0, 0, 1, 0, 0, 1]).bool(),
+        samples=3,
+    )
+    assert scores.majority(given).item() == pytest.approx(100 * (1 + 0 + 1) / 3)
+    assert scores.oracle(given).item() == pytest.approx(100)
+    steps = torch.arange(30.0).view(6, 5)
+    wrong = bank.first_wrong(solutions, problems)
+    bad = [steps[1, 1], steps[3, 3], steps[5, 3]]
+    good = [*steps[0], steps[1, 0], *steps[2], *steps[3, :3], *steps[4], *steps[5, :3]]
+    share = sum(float(b < g) for b in bad for g in good) / (len(bad) * len(good))
+    assert scores.wrong_step_auc(steps, solutions, wrong) == pytest.approx(share)
+
+
+# ---- the wiring of the experiment
+
+SEED = 4
+TINY = experiment.Settings(
+    shipped=True, prompts=7, samples=4, completions=2, problems=6, candidates=4, tracked=3, times=5, temperature=0.9
+)
+CROSS, DPO, SCALAR = experiment.CROSS, experiment.DPO, experiment.SCALAR
+SHEPHERD, EQUAL, SHUFFLED = experiment.SHEPHERD, experiment.EQUAL, experiment.SHUFFLED
+HOW = {name: Training(0.01 * (1 + i), 10 + i, 0.1 + 0.2 * i) for i, name in enumerate(experiment.ARMS)}  # no two alike
+
+
+def uniform(*shape, seed=0):
+    return torch.rand(shape, generator=torch_rng(seed, "test"))
+
+
+class Recorder:
+    """Stands in for what writes and what learns: plants solutions, completions and judges, and notes what it got."""
+
+    def __init__(self):
+        self.solved, self.completed, self.calls = [], [], []
+
+    def solve(self, generator, problems, samples, temperature, chance):
+        """Right solutions, but for a step and the answer of every third, and the first of every prompt."""
+        self.solved.append(SimpleNamespace(generator=generator, problems=problems, how=(samples, temperature)))
+        made = chain_prose.worked(problems).repeat_interleave(samples, 0)
+        rows = torch.arange(len(made))
+        wrong = (rows % 3 == 0) | (rows % samples == 0)
+        wrong &= rows >= samples  # the first prompt has right ones alone
+        for place in (7 * 2 + 5, 29):
+            made[:, place] = torch.where(wrong, 1 + made[:, place] % 7, made[:, place])
+        prompts = problems.question.repeat_interleave(samples, 0)
+        return bank.graded(generator, prompts, made, problems.answer, samples)
+
+    def complete(self, generator, solutions, answers, times, temperature, chance):
+        self.completed.append((generator, solutions, answers, times, temperature))
+        shape = solutions.ends.shape
+        success = (2 * uniform(*shape, seed=solutions.prompts)).floor() / 2
+        return Completions(success, torch.full(shape, 9))
+
+    def implicit(self, generator, solutions, objective, how, chance):
+        return self.note("implicit", generator, solutions, objective, how, chance)
+
+    def scalar(self, generator, solutions, how, chance):
+        return self.note("scalar", generator, solutions, None, how, chance)
+
+    def note(self, kind, generator, solutions, objective, how, chance):
+        judge = make_model(20 + len(self.calls))
+        if kind == "scalar":
+            judge = rivals.ScalarJudge(judge).requires_grad_(False)
+            judge.head.weight.copy_(uniform(1, 16, seed=len(self.calls)) - 0.5)
+        state = chance.get_state()
+        call = SimpleNamespace(
+            kind=kind, generator=generator, bank=solutions, objective=objective, how=how, state=state, judge=judge
+        )
+        self.calls.append(call)
+        return judge
+
+
+def record(settings, seed):
+    """Run the experiment with a recorder in the place of what writes and learns."""
+    recorder, model = Recorder(), make_model()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zoo, "load", {"chain_generator": model}.get)
+        for module in (bank, scores):
+            patch.setattr(module, "solve", recorder.solve)
+            patch.setattr(module, "complete", recorder.complete)
+        patch.setattr(arms, "implicit_judge", recorder.implicit)
+        patch.setattr(arms, "scalar_judge", recorder.scalar)
+        planted = {name: replace(arm, how=HOW[name]) for name, arm in experiment.ARMS.items()}
+        patch.setattr(experiment, "ARMS", planted)
+        outcome = PAPER.run(settings, seed)
+    found = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
+    learners = [name for name in settings.only or planted if name != experiment.LIKELIHOOD]
+    calls = dict(zip(learners, recorder.calls, strict=True))
+    return SimpleNamespace(recorder=recorder, calls=calls, scores=found, outcome=outcome, model=model)
+
+
+@pytest.fixture(scope="module")
+def wired():
+    return record(TINY, SEED)
+
+
+def test_every_arm_learns_from_its_own_labels_in_its_own_way(wired):
+    first = wired.recorder.solved[0]
+    given = next(iter(wired.calls.values())).bank
+    assert first.how == (4, 0.9)
+    assert given.prompts == 7
+    assert torch.equal(given.tokens[:, :29], first.problems.question.repeat_interleave(4, 0))
+    ((generator, completed, answers, *how),) = [one for one in wired.recorder.completed if one[1].prompts == 7]
+    assert generator is wired.model
+    assert torch.equal(completed.tokens, given.tokens)
+    assert torch.equal(answers, first.problems.answer)
+    assert how == [2, 0.9]
+    labels = uniform(*given.ends.shape, seed=7) >= 0.5
+    answer = given.right[:, None].expand_as(labels)
+    # 7 x 4 solutions have 31 tokens; with five steps completed at 9 tokens each they have 76
+    cost = {EQUAL: 2}
+    expected = {
+        CROSS: ("implicit", method.cross_entropy, 7, answer),
+        DPO: ("implicit", method.preferences, 6, answer[4:]),
+        SCALAR: ("scalar", None, 7, answer),
+        SHEPHERD: ("scalar", None, 7, labels),
+        EQUAL: ("scalar", None, cost[EQUAL], labels[:8]),
+        SHUFFLED: ("implicit", method.cross_entropy, 7, answer),
+    }
+    assert set(expected) | {experiment.LIKELIHOOD} == set(experiment.ARMS)
+    state = torch_rng(SEED, "implicit prm", "updates").get_state()
+    for name, (kind, objective, prompts, truth) in expected.items():
+        call = wired.calls[name]
+        assert (call.kind, call.objective, call.bank.prompts) == (kind, objective, prompts), name
+        assert call.generator is wired.model, name
+        assert call.how == HOW[name], name
+        assert torch.equal(call.state, state), name
+        rows = slice(4, None) if name == DPO else slice(0, 4 * prompts)
+        assert torch.equal(call.bank.tokens, given.tokens[rows]), name
+        assert torch.equal(call.bank.labels.bool(), truth), name
+        same = torch.equal(call.bank.right, given.right[rows])
+        assert same != (name == SHUFFLED), name
+    assert wired.calls[SHUFFLED].bank.right.sum() == given.right.sum()
+    spent = {name: wired.scores[name, scores.SPENT] for name in expected}
+    own, all_in = 0.031, 0.076
+    assert spent == pytest.approx({name: 28 * own for name in expected} | {SHEPHERD: 28 * all_in, EQUAL: 8 * all_in})
+
+
+def test_a_seed_decides_problems_solutions_and_updates_and_the_test_is_apart(wired):
+    other = record(replace(TINY, only=(CROSS, SCALAR)), SEED + 1)
+    learnt, tested = (wired.recorder.solved[i].problems for i in (0, 1))
+    asked = {row.numpy().tobytes() for row in learnt.question}
+    assert len(asked) == 7
+    assert not asked & {row.numpy().tobytes() for row in tested.question}
+    assert not torch.equal(other.recorder.solved[0].problems.question, learnt.question)
+    assert not torch.equal(other.recorder.solved[1].problems.question, tested.question)
+    assert not torch.equal(other.calls[CROSS].state, wired.calls[CROSS].state)
+    assert not torch.equal(other.calls[CROSS].bank.right, wired.calls[SHUFFLED].bank.right)
+    few = record(replace(TINY, only=(CROSS,), updates=3), SEED)
+    assert few.calls[CROSS].how == replace(HOW[CROSS], updates=3)
+
+
+def by_hand(wired):
+    """Each judge's rewards of the steps of the test, and the test."""
+    test = wired.outcome.exhibits["lab"].test
+    place = [29, *(test.ends[0] + 1).tolist()]
+    assert (test.ends == test.ends[0]).all()
+
+    def pieces(values):
+        return torch.stack([values[:, a:b].sum(1) for a, b in itertools.pairwise(place)], 1)
+
+    def log_probs(model):
+        chances = model(test.tokens).log_softmax(-1)
+        return F.pad(chances[:, :-1].gather(2, test.tokens[:, 1:, None])[..., 0], (1, 0))
+
+    reference = log_probs(wired.model)
+    steps = {experiment.LIKELIHOOD: pieces(reference)}
+    for name, call in wired.calls.items():
+        if call.kind == "implicit":
+            steps[name] = HOW[name].beta * pieces(log_probs(call.judge) - reference)
+        else:
+            steps[name] = (call.judge.network.extend(test.tokens)[0] @ call.judge.head.weight[0])[:, test.ends[0]]
+    steps[experiment.ALONE] = pieces(log_probs(wired.calls[CROSS].judge))
+    return steps, test
+
+
+def test_scores_are_those_worked_out_by_hand(wired):
+    steps, test = by_hand(wired)
+    lowest = {name: each.amin(1) for name, each in steps.items()}
+    points = lowest | {
+        experiment.LIKELIHOOD: steps[experiment.LIKELIHOOD].sum(1),
+        SCALAR: steps[SCALAR][:, -1],
+        experiment.SUM: steps[CROSS].sum(1),
+    }
+    steps[experiment.SUM] = steps[CROSS]
+    best = {}
+    for name, each in points.items():
+        picked = each.view(6, 4).argmax(1)
+        best[name] = 100 * test.right.view(6, 4).gather(1, picked[:, None]).float().mean().item()
+        assert wired.scores[name, scores.BEST] == pytest.approx(best[name], abs=1e-3), name
+        gap = each[test.right][:, None] - each[~test.right]
+        share = ((gap > 1e-5).float() + (gap.abs() <= 1e-5) / 2).mean().item()  # some have their worst step in common
+        assert wired.scores[name, scores.ANSWERS] == pytest.approx(share, abs=1e-3), name
+        slips = steps[name][~test.right, 2]
+        fine = torch.cat([steps[name][test.right].flatten(), steps[name][~test.right, :2].flatten()])
+        share = (slips[:, None] < fine).float().mean().item()
+        assert wired.scores[name, scores.WRONG_STEP] == pytest.approx(share, abs=1e-3), name
+    learnt = [best[name] for name in (CROSS, DPO, SCALAR, SHEPHERD, EQUAL)]
+    assert wired.scores[experiment.WEAKEST, scores.BEST] == pytest.approx(min(learnt), abs=1e-3)
+    one = 100 * test.right.float().mean().item()
+    for metric in (scores.BEST, scores.POLICY):
+        assert wired.scores[experiment.GENERATOR, metric] == pytest.approx(one)
+    assert wired.scores[experiment.GENERATOR, scores.MIXED] == pytest.approx(500 / 6)
+    assert wired.scores[experiment.ORACLE, scores.BEST] == pytest.approx(100)
+    solvers = [call.generator for call in wired.recorder.solved]
+    assert solvers == [wired.model, wired.model, wired.calls[CROSS].judge, wired.calls[DPO].judge]
+    assert all(call.problems is wired.recorder.solved[1].problems for call in wired.recorder.solved[2:])
+    ((_, tracked, answers, times, _),) = [one for one in wired.recorder.completed if one[1].prompts == 3]
+    assert torch.equal(tracked.tokens, test.tokens[[0, 4, 8]])
+    assert (tracked.samples, times) == (1, 5)
+    assert torch.equal(answers, wired.recorder.solved[1].problems.answer[:3])
+    found = wired.outcome.exhibits["tracked"]
+    torch.testing.assert_close(found.q, steps[CROSS][[0, 4, 8]].cumsum(1), atol=1e-3, rtol=1e-3)
+    rank = spearmanr(found.q[:, :-1].flatten(), found.success[:, :-1].flatten()).statistic
+    assert wired.scores[CROSS, scores.TRACKS] == pytest.approx(rank)
+
+
+# ---- the record
+
+
+def test_claims_and_gates_compare_what_they_say_and_a_small_run_has_all_of_it(monkeypatch):
+    claims = {c.key: (c.metric, c.better, c.worse, c.margin, c.kind) for c in PAPER.claims}
+    assert claims == {
+        "C1": (scores.BEST, CROSS, EQUAL, 2, "superiority"),
+        "C2": (scores.BEST, CROSS, SHEPHERD, 3, "noninferiority"),
+        "C3": (scores.WRONG_STEP, CROSS, SCALAR, 0.03, "superiority"),
+        "C4": (scores.BEST, CROSS, experiment.SUM, 0, "superiority"),
+        "C5": (scores.BEST, CROSS, experiment.LIKELIHOOD, 3, "superiority"),
+        "C6": (scores.BEST, DPO, CROSS, 0, "superiority"),
+    }
+    also = {c.key: (c.metric, c.better, c.worse) for c in PAPER.also}
+    assert also == {
+        "C1b": (scores.BEST, DPO, EQUAL),
+        "C1c": (scores.BEST, CROSS, SCALAR),
+        "C1d": (scores.BEST, CROSS, SHUFFLED),
+        "C1e": (scores.BEST, CROSS, experiment.MAJORITY),
+        "C3b": (scores.WRONG_STEP, CROSS, experiment.LIKELIHOOD),
+        "C3c": (scores.WRONG_STEP, CROSS, SHEPHERD),
+        "C3d": (scores.TRACKS, CROSS, None),
+        "C5b": (scores.BEST, CROSS, experiment.ALONE),
+        "C6b": (scores.POLICY, CROSS, experiment.GENERATOR),
+        "C6c": (scores.POLICY, DPO, experiment.GENERATOR),
+    }
+    assert {(c.margin, c.kind, c.lower_is_better) for c in PAPER.also} == {(0, "superiority", False)}
+    gates = [(g.method, g.metric, g.minus, g.least, g.most) for g in PAPER.gates]
+    assert gates == [
+        (experiment.GENERATOR, scores.POLICY, None, 30, 55),
+        (experiment.ORACLE, scores.BEST, None, 80, None),
+        (experiment.ORACLE, scores.BEST, experiment.MAJORITY, 15, None),
+        (experiment.GENERATOR, scores.MIXED, None, 60, None),
+        (experiment.WEAKEST, scores.BEST, experiment.GENERATOR, 2, None),
+    ]
+    full = PAPER.settings("full")
+    assert not full.shipped
+    assert (full.samples, full.candidates, full.completions, full.temperature) == (8, 16, 4, 0.8)
+    assert (full.updates, full.only, PAPER.settings("probe").only) == (None, (), ())
+    model = make_model()
+    monkeypatch.setattr(zoo, "load", {"chain_generator": model}.get)
+    for module in (bank, scores):
+        monkeypatch.setattr(module, "solve", Recorder().solve)  # the small network would solve nothing
+    with listening() as heard:
+        outcome = PAPER.run(replace(PAPER.settings("probe"), prompts=6, problems=4, updates=2), 0)
+    assert len([name for name, _ in heard if name == "last loss"]) == 6
+    there = {(row["method"], row["metric"]) for row in outcome.scores}
+    for claim in (*PAPER.claims, *PAPER.also):
+        assert {(method, claim.metric) for method in claim.methods} <= there, claim.key
+    for gate in PAPER.gates:
+        assert {(method, gate.metric) for method in (gate.method, gate.minus or gate.method)} <= there, gate.text
