@@ -62,7 +62,7 @@ def test_drills_are_true_sums_cut_out_anywhere():
         text = V.decode(row).split()
         first = text.index(".")
         starts.append(first)
-        assert text[first :: 6] == ["."] * len(text[first::6])
+        assert text[first::6] == ["."] * len(text[first::6])
         for i in range(first + 1, 24 - 4, 6):
             before, sign, x, equals, after = text[i : i + 5]
             assert equals == "="

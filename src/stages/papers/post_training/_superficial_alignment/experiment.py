@@ -6,8 +6,8 @@ from statistics import fmean
 from stages import zoo
 from stages.evidence import Claim, Gate, Outcome, Paper
 from stages.models import GPT, seeded
-from stages.papers.post_training.superficial_alignment import tasks
-from stages.papers.post_training.superficial_alignment.method import (
+from stages.papers.post_training._superficial_alignment import tasks
+from stages.papers.post_training._superficial_alignment.method import (
     FORMS,
     Tuning,
     extrapolated,
@@ -15,7 +15,7 @@ from stages.papers.post_training.superficial_alignment.method import (
     nested,
     share_reached,
 )
-from stages.papers.post_training.superficial_alignment.tasks import (
+from stages.papers.post_training._superficial_alignment.tasks import (
     ACCURACY,
     CHAINS,
     FAULTS,

@@ -12,16 +12,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from stages.models import GPT
-from stages.papers.post_training.implicit_prm import bank as banks
-from stages.papers.post_training.implicit_prm.bank import Completions, Solutions
-from stages.papers.post_training.implicit_prm.method import (
+from stages.papers.post_training._implicit_prm import bank as banks
+from stages.papers.post_training._implicit_prm.bank import Completions, Solutions
+from stages.papers.post_training._implicit_prm.method import (
     Objective,
     Steps,
     Training,
     implicit_judge,
     judge_steps,
 )
-from stages.papers.post_training.implicit_prm.rivals import (
+from stages.papers.post_training._implicit_prm.rivals import (
     affordable,
     judge_ends,
     likelihood_steps,

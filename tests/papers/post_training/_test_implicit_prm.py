@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from stages import zoo
 from stages.models import GPT, Cache, seeded
-from stages.papers.post_training.implicit_prm import PAPER, arms, bank, experiment, generators, method, rivals, scores
-from stages.papers.post_training.implicit_prm.bank import WORDS, Completions
-from stages.papers.post_training.implicit_prm.method import Training
+from stages.papers.post_training._implicit_prm import PAPER, arms, bank, experiment, generators, method, rivals, scores
+from stages.papers.post_training._implicit_prm.bank import WORDS, Completions
+from stages.papers.post_training._implicit_prm.method import Training
 from stages.seeding import torch_rng
 from stages.tracing import listening
 from stages.worlds import chain_prose

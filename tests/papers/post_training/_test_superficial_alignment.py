@@ -10,7 +10,7 @@ from torch import nn
 
 from stages.evidence import Outcome
 from stages.models import GPT, seeded
-from stages.papers.post_training.superficial_alignment import (
+from stages.papers.post_training._superficial_alignment import (
     FORMS,
     PAPER,
     Tuning,
@@ -23,7 +23,7 @@ from stages.papers.post_training.superficial_alignment import (
     share_reached,
     tasks,
 )
-from stages.papers.post_training.superficial_alignment.experiment import (
+from stages.papers.post_training._superficial_alignment.experiment import (
     ARMS,
     BASE,
     BY_LENGTH,
@@ -34,7 +34,7 @@ from stages.papers.post_training.superficial_alignment.experiment import (
     SIZES,
     SUMS,
 )
-from stages.papers.post_training.superficial_alignment.tasks import (
+from stages.papers.post_training._superficial_alignment.tasks import (
     ACCURACY,
     CHAINS,
     FAULTS,

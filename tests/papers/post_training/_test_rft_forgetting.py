@@ -13,9 +13,9 @@ from stages.evidence import check_probe, recorded, tidy_scores
 from stages.evidence.gates import measure_gates
 from stages.evidence.verdicts import effects
 from stages.models import GPT, seeded
-from stages.papers.post_training.rft_forgetting import PAPER, arms, experiment, method, scores, tasks
-from stages.papers.post_training.rft_forgetting.arms import Settings
-from stages.papers.post_training.rft_forgetting.experiment import (
+from stages.papers.post_training._rft_forgetting import PAPER, arms, experiment, method, scores, tasks
+from stages.papers.post_training._rft_forgetting.arms import Settings
+from stages.papers.post_training._rft_forgetting.experiment import (
     ARMS,
     GRPO,
     JOINT,
@@ -26,8 +26,8 @@ from stages.papers.post_training.rft_forgetting.experiment import (
     UNDIVIDED,
     WITH_KL,
 )
-from stages.papers.post_training.rft_forgetting.method import Task
-from stages.papers.post_training.rft_forgetting.tasks import ORDER, Start, foreign_wording, labelled, own_wording
+from stages.papers.post_training._rft_forgetting.method import Task
+from stages.papers.post_training._rft_forgetting.tasks import ORDER, Start, foreign_wording, labelled, own_wording
 from stages.paths import data_dir
 from stages.seeding import torch_rng
 from stages.training import next_token_loss

@@ -7,8 +7,8 @@ import torch
 
 from stages.evidence import Claim, Gate, Outcome, Paper
 from stages.models import GPT
-from stages.papers.post_training.rft_forgetting import method
-from stages.papers.post_training.rft_forgetting.arms import (
+from stages.papers.post_training._rft_forgetting import method
+from stages.papers.post_training._rft_forgetting.arms import (
     Arm,
     Lab,
     Settings,
@@ -17,8 +17,8 @@ from stages.papers.post_training.rft_forgetting.arms import (
     imitate_own,
     make_lab,
 )
-from stages.papers.post_training.rft_forgetting.method import Task
-from stages.papers.post_training.rft_forgetting.scores import (
+from stages.papers.post_training._rft_forgetting.method import Task
+from stages.papers.post_training._rft_forgetting.scores import (
     DEAD,
     DRIFT,
     FM,
@@ -35,7 +35,7 @@ from stages.papers.post_training.rft_forgetting.scores import (
     score_risks,
     score_stages,
 )
-from stages.papers.post_training.rft_forgetting.tasks import (
+from stages.papers.post_training._rft_forgetting.tasks import (
     ORDER,
     Start,
     accuracy,

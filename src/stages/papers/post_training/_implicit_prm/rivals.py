@@ -11,8 +11,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from stages.models import GPT
-from stages.papers.post_training.implicit_prm.bank import Completions, Solutions
-from stages.papers.post_training.implicit_prm.method import (
+from stages.papers.post_training._implicit_prm.bank import Completions, Solutions
+from stages.papers.post_training._implicit_prm.method import (
     ROWS,
     Loss,
     Steps,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stages.models import GPT, seeded
-from stages.papers.post_training.implicit_prm import bank
+from stages.papers.post_training._implicit_prm import bank
 from stages.seeding import torch_rng
 from stages.training import fit, next_token_loss, optimiser
 from stages.worlds import chain_prose

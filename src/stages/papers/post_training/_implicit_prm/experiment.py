@@ -5,15 +5,15 @@ from functools import partial
 
 from stages import zoo
 from stages.evidence import Claim, Gate, Outcome, Paper
-from stages.papers.post_training.implicit_prm import arms, bank, generators, scores
-from stages.papers.post_training.implicit_prm.arms import Arm, Lab
-from stages.papers.post_training.implicit_prm.method import (
+from stages.papers.post_training._implicit_prm import arms, bank, generators, scores
+from stages.papers.post_training._implicit_prm.arms import Arm, Lab
+from stages.papers.post_training._implicit_prm.method import (
     Training,
     cross_entropy,
     lowest,
     preferences,
 )
-from stages.papers.post_training.implicit_prm.scores import (
+from stages.papers.post_training._implicit_prm.scores import (
     BEST,
     MIXED,
     POLICY,
