@@ -576,6 +576,7 @@ def test_claims_and_gates_compare_what_they_say_and_a_small_run_has_all_of_it(mo
     monkeypatch.setattr(zoo, "load", {"chain_generator": model}.get)
     for module in (bank, scores):
         monkeypatch.setattr(module, "solve", Recorder().solve)  # the small network would solve nothing
+    monkeypatch.setattr(scores, "complete", Recorder().complete)
     with listening() as heard:
         outcome = PAPER.run(replace(PAPER.settings("probe"), prompts=6, problems=4, updates=2), 0)
     assert len([name for name, _ in heard if name == "last loss"]) == 6
