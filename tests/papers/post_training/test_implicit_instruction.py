@@ -252,7 +252,7 @@ class Recorder:
 
     def answer(self, k, prompts):
         """Right and ended in k of the eight families, from the first on (beyond 8: from the last on), else silent."""
-        test = divided(4, 5)[1]
+        test = divided(20, 5)[1]
         assert torch.equal(prompts, template.prompt(test))
         order = range(8) if k < 20 else reversed(range(8))
         right = [FAMILIES.index(USUAL[i]) for i in order][: k % 20 % 9]
@@ -261,11 +261,17 @@ class Recorder:
 
     def ranked(self, model, requests, chance):
         families = set(requests.family.tolist())
+        test, stream = divided(20, 5)[1], ("implicit instruction", "ranked")
+        if len(families) < 8:
+            (family,) = families
+            test, stream = test.of(FAMILIES[family]), (*stream, FAMILIES[family])
+        assert torch.equal(requests.request, test.request)
+        assert chance.initial_seed() == torch_rng(5, *stream).initial_seed()
         return 10.0 * self.number(model) + (1 if len(families) == 8 else 2 + families.pop() / 10)
 
     def followed(self, model, requests, before, between):
         assert (before, between) == ("q :", "a :")
-        return torch.full((len(requests),), self.number(model) == 0)
+        return (requests.family == FAMILIES.index("sum")) & (self.number(model) == 0)
 
     def shares(self, model, requests, rules):
         return torch.tensor([self.number(model), 1.0, 2.0, 3.0]) + (50 if rules else 0)
@@ -282,7 +288,7 @@ def wired():
         patch.setattr(experiment, "respond", recorder.respond)
         for name in ("ranked", "followed", "shares"):
             patch.setattr(scores, name, getattr(recorder, name))
-        outcome = PAPER.run(Settings(pairs=64, asked=4, most=100), 5)
+        outcome = PAPER.run(Settings(pairs=64, asked=20, most=100), 5)
     found = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
     return SimpleNamespace(recorder=recorder, outcome=outcome, scores=found, lab=outcome.exhibits["lab"])
 
@@ -301,7 +307,7 @@ EXPECTED = {  # base, what is learnt, families, updates, rate
 def test_each_arm_tunes_its_own_base_on_its_own_texts(wired):
     models = wired.outcome.exhibits["models"]
     assert list(ARMS) == list(models) == [BASE, *list(EXPECTED)[:4], RULES, ON_SCRAMBLED, ON_RANDOM]
-    train = divided(4, 5)[0]
+    train = divided(20, 5)[0]
     for call, (name, (base, texts, families, updates, rate)) in zip(
         wired.recorder.tuned, EXPECTED.items(), strict=True
     ):
@@ -381,7 +387,7 @@ def test_scores_are_those_worked_out_by_hand(wired):
     for name, k in numbers.items():
         assert wired.scores[name, RANKED] == 10 * k + 1, name
         assert wired.scores[name, KIN] == pytest.approx(10 * k + 2.35), name
-    assert (wired.scores[BASE, OWN], wired.scores[SCRAMBLED_BASE, OWN]) == (100, 0)
+    assert (wired.scores[BASE, OWN], wired.scores[SCRAMBLED_BASE, OWN]) == (12.5, 0)  # a family, not 20 of 118
 
 
 def test_claims_and_gates_compare_what_they_say(wired):
@@ -420,7 +426,7 @@ def test_claims_and_gates_compare_what_they_say(wired):
         "C6": (10, "superiority"),
     }
     rows = measure_gates(PAPER.gates, table)
-    assert [row["value"] for row in rows] == pytest.approx([100, 0, rank[BASE], share], abs=1e-3)
+    assert [row["value"] for row in rows] == pytest.approx([share, 0, rank[BASE], share], abs=1e-3)
     assert [row["bound"] for row in rows] == ["at least 85", "at most 10", "at least 85", "at least 80"]
 
 

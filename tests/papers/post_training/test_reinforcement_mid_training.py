@@ -370,6 +370,8 @@ def test_positions_are_drawn_from_the_pool_as_each_rule_says(lab):
     for kind in KINDS:
         assert {KINDS[k] for k in lab.test[kind].kind} == {kind}
         assert torch.equal(lab.test[kind].document, prose.positions(20, SEED, "test", kind=kind).document)
+    assert torch.equal(lab.questions.question, prose.draw(20, SEED, "test questions").question)
+    assert torch.equal(lab.text, prose.documents(prose.draw(20, SEED, "test text")))
     other = arms.Lab.of(TINY, SEED + 1)
     assert not torch.equal(other.pool.document[:, :10], lab.pool.document[:, :10])
     assert not torch.equal(other.model.embedding.weight, lab.model.embedding.weight)
@@ -385,7 +387,7 @@ def test_an_arm_thinks_about_its_positions_and_learns_by_its_objective(lab, monk
     plain = arms.optimiser
 
     def rolled(model, positions, samples, new, chance):
-        calls.append(SimpleNamespace(model=model, positions=positions, given=(samples, new)))
+        calls.append(SimpleNamespace(model=model, positions=positions, given=(samples, new), chance=chance))
         match = torch.ones(len(positions), samples, dtype=torch.bool)
         match[0, 0] = False
         match[1] = len(calls) > 1
@@ -417,6 +419,7 @@ def test_an_arm_thinks_about_its_positions_and_learns_by_its_objective(lab, monk
         assert call.given == (8, 24)
         assert call.loss == (learnt.model, call.positions, arm.objective, step / 5)
         assert call.model is learnt.model
+        assert call.chance.initial_seed() == torch_rng(SEED, "mid-training", "samples").initial_seed()
     assert [update for update, _ in watched] == [0, 2, 4]
     assert learnt.dead == pytest.approx([5 / 6] * 5)
     assert learnt.missed == pytest.approx([1 / 6, 0, 0, 0, 0])
@@ -448,13 +451,14 @@ def test_continued_prediction_reads_the_pool_and_the_start_learns_nothing(lab, m
 
 class Planted:
     """Stands in for learning and for thinking: the k-th arm is right at 2k, 3k + 1, k of 20 positions of a kind, less
-    one with the likeliest thoughts, and at k of them without a thought; its thoughts take 5 + k tokens, or 30 where
-    one operation is asked for.
+    one with the likeliest thoughts, and at k, k + 1, k + 2 of them without a thought; its thoughts take 5 + k tokens,
+    or 30 where one operation is asked for, and the likeliest one less.
     """
 
     def __init__(self):
         self.given = []
         self.tested = []
+        self.read = []
 
     def learn(self, lab, arm, settings, watch):
         model = SimpleNamespace(k=len(self.given))
@@ -472,7 +476,7 @@ class Planted:
         self.tested.append((KINDS[kind], positions, new, chance.initial_seed(), temperature))
         count = (2 * model.k, 3 * model.k + 1, model.k)[kind] - (temperature == 0)
         match = torch.arange(len(positions)) < count
-        length = torch.where(positions.told.steps > 1, 5 + model.k, 30)
+        length = torch.where(positions.told.steps > 1, 5 + model.k, 30) - int(temperature == 0)
         return Rollouts(positions.document, positions.document > 0, match[:, None], length[:, None])
 
 
@@ -484,11 +488,11 @@ def planted():
         patch.setattr(arms, "learn", recorder.learn)
         patch.setattr(method, "roll_out", recorder.roll_out)
         patch.setattr(experiment, names[0], lambda lab, settings: 91.0)
-        patch.setattr(scores, names[1], lambda model, asked: torch.arange(len(asked)) < model.k)
-        patch.setattr(scores, names[2], lambda model, text: 5.0 - model.k)
+        patch.setattr(scores, names[1], lambda model, asked: torch.arange(20) < model.k + int(asked.kind[0]))
+        patch.setattr(scores, names[2], lambda model, text: (recorder.read.append(text), 5.0 - model.k)[1])
         outcome = PAPER.run(TINY, SEED)
     found = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
-    return SimpleNamespace(given=recorder.given, tested=recorder.tested, found=found, outcome=outcome)
+    return SimpleNamespace(**vars(recorder), found=found, outcome=outcome)
 
 
 def test_every_arm_differs_from_rmt_as_its_name_says_and_all_share_a_start_and_a_test(planted):
@@ -512,7 +516,13 @@ def test_every_arm_differs_from_rmt_as_its_name_says_and_all_share_a_start_and_a
         assert positions is lab.test[kind]
         assert (new, chance) == (24, torch_rng(SEED, "test", kind).initial_seed())
         assert temperature in (0.0, 1.0)
-    assert len([test for test in planted.tested if len(test[1]) == 6]) == 6 * 2 * 3
+    assert len(planted.read) == 8
+    assert all(text is lab.text for text in planted.read)
+    watched = [test for test in planted.tested if len(test[1]) == 6]
+    assert len(watched) == 6 * 2 * 3
+    for kind, positions, new, chance, temperature in watched:
+        assert torch.equal(positions.document, lab.test[kind].document[:6])
+        assert (new, chance, temperature) == (24, torch_rng(SEED, "test", kind).initial_seed(), 1.0)
 
 
 def test_scores_are_those_worked_out_by_hand(planted):
@@ -524,7 +534,8 @@ def test_scores_are_those_worked_out_by_hand(planted):
         assert found[name, ACCURACY] == pytest.approx(sum(share) / 3), name
         less = [min(20, max(0, n - 1)) * 5 for n in (2 * k, 3 * k + 1, k)]
         assert found[name, GREEDY] == pytest.approx(sum(less) / 3), name
-        assert found[direct(name), ACCURACY] == pytest.approx(5 * k), name
+        assert [found[direct(name), of(kind)] for kind in KINDS] == pytest.approx([5 * k, 5 * k + 5, 5 * k + 10]), name
+        assert found[direct(name), ACCURACY] == pytest.approx(5 * k + 5), name
         far = hard[: 2 * k].sum() / hard.sum()
         assert found[name, FAR] == pytest.approx(100 * far.item()), name
         assert found[direct(name), FAR] == pytest.approx(100 * (hard[:k].sum() / hard.sum()).item()), name
