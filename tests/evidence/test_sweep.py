@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -221,11 +222,16 @@ def children(process):
     return psutil.Process(process.pid).children(recursive=True)
 
 
+# A race in joblib's own thread, while the run takes its work back: nothing is lost by it, but it tells of itself.
+LOKY_LOOKS_FOR_DROPPED_WORK = re.compile(r"Exception in thread ExecutorManagerThread:\n.*?\nKeyError: \d+\n", re.DOTALL)
+
+
 def stopped(process, to):
     """Send Ctrl-C; return the one line that is said when nothing is left of the run."""
     family = children(process)
     {"all": os.killpg, "one": os.kill}[to](process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=120)
+    said = LOKY_LOOKS_FOR_DROPPED_WORK.sub("", said)
     assert said.count("\n") == 1, said
     _, alive = psutil.wait_procs(family, timeout=60)
     assert alive == []
