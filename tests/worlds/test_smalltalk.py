@@ -5,9 +5,10 @@ from itertools import pairwise
 import pytest
 import torch
 
+from stages.seeding import rng
 from stages.worlds import smalltalk
 from stages.worlds.smalltalk import FAMILIES, Mixture, all_requests, chat, follows, means_right, template
-from stages.worlds.smalltalk.chat import FORMS, NO_ANSWERS
+from stages.worlds.smalltalk.chat import FORMS, NO_ANSWERS, draw_requests
 from stages.worlds.smalltalk.requests import facts, until_end, values_of
 from stages.worlds.vocabulary import PAD, join
 
@@ -163,7 +164,7 @@ def test_scrambled_answers_are_of_the_same_family():
 
 
 def test_rare_families_are_rare_and_facts_are_frequent():
-    rows = smalltalk.chat.__globals__["draw_requests"](20000, smalltalk.chat.__globals__["rng"](0, "test"))
+    rows = draw_requests(20000, rng(0, "test"))
     share = KNOWN.family[rows].bincount().double() / 20000
     usual = share[3:8].mean()
     assert (share[:3] / usual).tolist() == pytest.approx([2, 2, 2], rel=0.1)

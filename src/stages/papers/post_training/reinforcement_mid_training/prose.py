@@ -13,19 +13,17 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from stages.seeding import torch_rng
-from stages.worlds import chains
+from stages.worlds import chain_prose
+from stages.worlds.chain_prose import ASK, SENTENCE
 from stages.worlds.chains import Chains
 from stages.worlds.vocabulary import PAD, join
 
-MODULUS = 7
-LARGEST = 6  # amount that is added or taken away
+MODULUS = chain_prose.WORLD["modulus"]
 STEPS = (1, 3)  # operations of a document
-SENTENCE = 5  # tokens; the number is the third
-ASKED = 4  # tokens of the question
 KINDS = ("computable", "template", "noise")
 SHARES = (0.6, 0.2, 0.2)  # of the positions that are asked about
 REPEATED = 0.6  # how often a step of a thought is written twice
-WORDS = chains.vocabulary(MODULUS, plain=True)
+WORDS = chain_prose.vocabulary()
 THINK, THOUGHT, END = (
     WORDS.number[mark] for mark in ("<thought>", "</thought>", "<end>")
 )
@@ -33,16 +31,7 @@ THINK, THOUGHT, END = (
 
 def draw(n: int, seed: int, *stream: str | int) -> Chains:
     """Draw what documents tell."""
-    return chains.sample(
-        n,
-        seed,
-        steps=STEPS,
-        distractors=0,
-        modulus=MODULUS,
-        largest=LARGEST,
-        plain=True,
-        stream=stream,
-    )
+    return chain_prose.sample(n, seed, STEPS, stream)
 
 
 def documents(told: Chains) -> Int[Tensor, "n length"]:
@@ -50,7 +39,7 @@ def documents(told: Chains) -> Int[Tensor, "n length"]:
     name = told.question[:, -2:-1]
     has, stop = WORDS.encode("has .")
     last = [name, has.expand_as(name), told.answer[:, None] + 1, stop.expand_as(name)]
-    return join(told.question[:, :-ASKED], torch.cat(last, 1))
+    return join(told.question[:, :-ASK], torch.cat(last, 1))
 
 
 @dataclass(frozen=True)
