@@ -44,12 +44,13 @@ def test_texts_tell_true_values_and_answers_in_words_alone():
         assert [place for place, _ in said] in ([], list(range(1, len(values) - 1)))
 
 
-def test_texts_take_one_to_four_changes_and_a_tenth_tell_values_between():
-    found = [retold(V.decode(row)) for row in documents(4000, 0)]
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_texts_take_one_to_four_changes_and_a_share_tells_values_between(share):
+    found = [retold(V.decode(row)) for row in documents(4000, 0, share)]
     steps = torch.tensor([len(values) - 1 for values, _, _ in found])
     assert steps.bincount(minlength=5).tolist() == [0, *[pytest.approx(1000, abs=100)] * 4]
     told = torch.tensor([bool(said) for _, said, _ in found])[steps > 1]
-    assert told.float().mean().item() == pytest.approx(0.1, abs=0.02)
+    assert told.float().mean().item() == pytest.approx(share, abs=0.02)
 
 
 def test_drills_are_true_sums_cut_out_anywhere():

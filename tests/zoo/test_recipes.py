@@ -147,7 +147,7 @@ SMALL |= {
 SMALL["village_gpt"] = replace(zoo.find("village_gpt").settings, width=16, depth=1, documents=100, updates=60, batch=2)
 SMALL["notes_gpt"] = replace(zoo.find("notes_gpt").settings, width=16, depth=1, heads=2, batch=8, warmup=2, updates=4)
 SMALL["chain_gpt"] = replace(
-    zoo.find("chain_gpt").settings, width=16, depth=1, rows=200, drilled=2, updates=4, warmup=1
+    zoo.find("chain_gpt").settings, width=16, depth=1, rows=200, drilled=2, updates=2, cooling=2, warmup=1
 )
 SMALL["reason_gpt"] = replace(zoo.find("reason_gpt").settings, width=16, depth=1, pool=200, updates=4, warmup=1)
 SMALL["chain_thinkers"] = replace(THINKERS, written=3, curriculum=(2, 2), between=1, further=2)

@@ -22,7 +22,6 @@ from stages.worlds.vocabulary import PAD, Vocabulary, join
 
 WORLD = {"modulus": 7, "largest": 6, "plain": True, "distractors": 0}
 SENTENCE, ASK, STEP, SUM = 5, 4, 7, 6  # tokens of a sentence, question, step, sum
-BETWEEN = 0.1  # of the texts
 MOST = 4  # changes in a text
 
 
@@ -61,18 +60,18 @@ def told(problems: Chains, between: Bool[Tensor, " n"]) -> Int[Tensor, "n length
 
 
 def documents(
-    n: int, seed: int, stream: Sequence[str | int] = ()
+    n: int, seed: int, between: float = 0.1, stream: Sequence[str | int] = ()
 ) -> Int[Tensor, "n length"]:
-    """Write texts of one to four changes, as tokens with the pads on the right; a tenth
-    tell the values between.
+    """Write texts of one to four changes, as tokens with the pads on the right.
 
     Args:
         n: how many.
         seed, stream: decide everything.
+        between: the share of texts that tell the values between, too.
     """
     problems = sample(n, seed, (1, MOST), ("chain prose", *stream))
     chance = rng(seed, "chain prose", "between", *stream)
-    return told(problems, torch.from_numpy(chance.random(n) < BETWEEN))
+    return told(problems, torch.from_numpy(chance.random(n) < between))
 
 
 def drills(

@@ -6,19 +6,23 @@ It has never seen a scratch pad. `post_training` papers start from here, with se
 their own.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from jaxtyping import Int
+from torch import Generator, Tensor, nn
 
 from stages.models import GPT
 from stages.seeding import torch_rng
-from stages.training import cosine, fit, next_token_loss, optimiser
+from stages.training import cosine
+from stages.training.reading import Texts, read_texts
 from stages.worlds import chain_prose
 from stages.worlds.vocabulary import PAD
 from stages.zoo.recipe import Recipe
 
 EVERY = 4  # updates, of which one is on drills
+LOOK, LOOKED = 100, 100  # updates between two looks, and rows of one
 NUMBER = 2  # where "mia has 5 ." has its number
 
 
@@ -29,11 +33,14 @@ class Reading:
     Attributes:
         width, depth, heads, length: of the network, and the most tokens it can take.
         rows: of drills, and texts, from which updates draw.
-        drilled: the first updates, on drills alone: while a network cannot do one
-            operation, answers to several are only noise to it.
-        updates: all of them; after the first, every fourth is on drills.
+        between: share of the texts that tell values between.
+        known: what is to be known, in %, before it goes on: sums of one operation after
+            drills, then the answer after one change, told in prose. While a network
+            cannot do one operation, answers to several are only noise to it.
+        drilled, updates: on drills, then on prose and drills, at most.
+        cooling: updates after that, in which the rate falls.
         batch, drills: texts of an update, rows of drills of one.
-        rate, warmup: of AdamW under a cosine.
+        rate, warmup: of AdamW, and the updates in which it rises.
     """
 
     width: int = 64
@@ -41,8 +48,11 @@ class Reading:
     heads: int = 4
     length: int = 96
     rows: int = 20_000
-    drilled: int = 1300
-    updates: int = 2200
+    between: float = 0.5
+    drilled: int = 4000
+    updates: int = 3000
+    cooling: int = 300
+    known: float = 95.0
     batch: int = 32
     drills: int = 16
     rate: float = 4e-3
@@ -64,21 +74,47 @@ def read(model: nn.Module, settings: Reading, seed: int) -> list[float]:
     """Train a network in place to predict the next token of whole texts; return the
     losses.
     """
-    device = next(model.parameters()).device
-    drills = chain_prose.drills(settings.rows, seed).to(device)
-    texts = chain_prose.documents(settings.rows, seed).to(device)
-    adam = optimiser(model.parameters(), "adamw", settings.rate, weight_decay=0.01)
+    drills = chain_prose.drills(settings.rows, seed)
+    texts = chain_prose.documents(settings.rows, seed, settings.between)
     chance = torch_rng(seed, "chain prose", "batches")
 
-    def loss(step: int) -> Tensor:
-        drill = step < settings.drilled or step % EVERY == 0
-        rows, size = (drills, settings.drills) if drill else (texts, settings.batch)
-        tokens = rows[torch.randint(len(rows), (size,), generator=chance)]
-        tokens = tokens[:, : int((tokens != PAD).sum(1).max())]
-        return next_token_loss(model(tokens), tokens, tokens != PAD)
+    def drill(step: int) -> Texts:
+        return some(drills, settings.drills, chance)
 
-    schedule = cosine(settings.updates, settings.warmup)
-    return fit(loss, settings.updates, adam, schedule=schedule, clip=1.0)
+    def mix(step: int) -> Texts:
+        return drill(step) if step % EVERY == 0 else some(texts, settings.batch, chance)
+
+    def rises(step: int) -> float:
+        return min(1.0, (step + 1) / settings.warmup)
+
+    def sums_known() -> bool:
+        return sums(model, LOOKED, seed) >= settings.known
+
+    def change_known() -> bool:
+        return tells(model, 1, LOOKED, seed) >= settings.known
+
+    falls = cosine(settings.cooling, settings.warmup)
+    rate = settings.rate
+    return (
+        read_texts(model, drill, until(sums_known, settings.drilled), rate, rises)
+        + read_texts(model, mix, until(change_known, settings.updates), rate, rises)
+        + read_texts(model, mix, settings.cooling, rate, falls)
+    )
+
+
+def some(rows: Int[Tensor, "n length"], size: int, chance: Generator) -> Texts:
+    """Draw rows with replacement, without columns of pads; pads do not count."""
+    tokens = rows[torch.randint(len(rows), (size,), generator=chance)]
+    tokens = tokens[:, : int((tokens != PAD).sum(1).max())]
+    return tokens, tokens != PAD
+
+
+def until(known: Callable[[], bool], most: int) -> Iterator[int]:
+    """Count updates until something is known, which is looked at now and then."""
+    for step in range(most):
+        if step % LOOK == LOOK - 1 and known():
+            return
+        yield step
 
 
 def tells(model: GPT, changes: int, n: int, seed: int) -> float:

@@ -10,7 +10,8 @@ from torch import Generator, Tensor, nn
 
 from stages.models import GPT
 from stages.seeding import rng, torch_rng
-from stages.training import cosine, fit, next_token_loss, optimiser
+from stages.training import cosine
+from stages.training.reading import Texts, read_texts
 from stages.worlds.smalltalk import notes
 from stages.zoo.recipe import Recipe
 
@@ -51,15 +52,12 @@ def build(settings: Reading) -> GPT:
 def read(model: nn.Module, settings: Reading, seed: int) -> list[float]:
     """Train a network in place to predict the next token; return the losses."""
     chance = rng(seed, "notes", "documents")
-    device = next(model.parameters()).device
-    adam = optimiser(model.parameters(), "adamw", settings.rate, weight_decay=0.01)
 
-    def loss(step: int) -> Tensor:
-        tokens = notes.documents(settings.batch, chance).to(device)
-        return next_token_loss(model(tokens), tokens)
+    def draw(step: int) -> Texts:
+        return notes.documents(settings.batch, chance), None
 
     schedule = cosine(settings.updates, settings.warmup)
-    return fit(loss, settings.updates, adam, schedule=schedule, clip=1.0)
+    return read_texts(model, draw, settings.updates, settings.rate, schedule)
 
 
 def write(

@@ -13,8 +13,9 @@ from torch import Generator, Tensor, nn
 from stages.models import GPT
 from stages.progress import bar
 from stages.seeding import torch_rng
-from stages.training import cosine, fit, next_token_loss, optimiser
+from stages.training import cosine
 from stages.training.answers import answer_log_prob
+from stages.training.reading import Texts, read_texts
 from stages.worlds import smalltalk
 from stages.worlds.smalltalk import Requests, template
 from stages.worlds.vocabulary import PAD, answered
@@ -62,40 +63,33 @@ def make(settings: Reading) -> GPT:
 def read(
     model: nn.Module, settings: Reading, seed: int, scrambled: bool = False
 ) -> list[float]:
-    """Train a network in place to predict the next token of the village's chat."""
+    """Train a network in place to predict the next token of windows cut from the
+    village's chat; return the losses.
+    """
     text = smalltalk.chat(settings.documents, seed, scrambled=scrambled)
-    return read_windows(model, text, settings, torch_rng(seed, "village", "windows"))
-
-
-def read_windows(
-    model: nn.Module, text: Tensor, settings: Reading, chance: Generator
-) -> list[float]:
-    """Train a network in place on windows cut from a text; return the losses."""
-    device = next(model.parameters()).device
-    adam = optimiser(model.parameters(), "adamw", settings.rate, weight_decay=0.01)
+    chance = torch_rng(seed, "village", "windows")
     place = torch.arange(settings.window)
 
-    def loss(step: int) -> Tensor:
+    def draw(step: int) -> Texts:
         starts = torch.randint(
             len(text) - settings.window + 1, (settings.batch, 1), generator=chance
         )
-        tokens = text[starts + place].to(device)
-        return next_token_loss(model(tokens), tokens)
+        return text[starts + place], None
 
     schedule = cosine(settings.updates, settings.warmup)
-    return fit(loss, settings.updates, adam, schedule=schedule, clip=1.0)
+    return read_texts(model, draw, settings.updates, settings.rate, schedule)
 
 
 # ------------------------------------------------------------------ what a model can do
 
 
-def respond(model: GPT, prompts: Tensor, hooks=None) -> Tensor:
+def respond(model: GPT, prompts: Tensor) -> Tensor:
     """Write the likeliest response to each prompt, on the CPU; a row that ends repeats
     "<end>".
     """
     end = smalltalk.vocabulary().number[template.END]
     prompts = prompts.to(model.positions.device)
-    written = model.generate(prompts, NEW, stop=[end], mask=prompts != PAD, hooks=hooks)
+    written = model.generate(prompts, NEW, stop=[end], mask=prompts != PAD)
     return written.cpu()
 
 

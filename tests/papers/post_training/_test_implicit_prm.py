@@ -53,10 +53,10 @@ def solutions(generator, problems):
     """Two solutions to each of three problems: right ones, and one that is wrong in each of three ways."""
     plan = F.pad(chain_prose.worked(problems), (0, 9))
     made = plan.repeat_interleave(2, 0)
-    for place in (7 + 5, 29):  # the second step's value, and the answer
+    for place in (7 + 5, 22):  # the second step's value, and the answer
         made[1, place] = 1 + made[1, place] % 7
-    made[3, 28:] = 0  # no answer
-    made[5, 21:] = rewritten(f"<answer> {WORDS.tokens[made[5, 29]]} <end>", 19)  # a step is missing
+    made[3, 21:] = 0  # no answer
+    made[5, 14:] = rewritten(f"<answer> {WORDS.tokens[made[5, 22]]} <end>", 19)  # a step is missing
     prompts = problems.question.repeat_interleave(2, 0)
     return bank.graded(generator, prompts, made, problems.answer, 2)
 
@@ -69,8 +69,8 @@ def test_q_is_the_log_ratio_of_the_part_written_so_far_and_steps_are_its_rises(g
     q = method.values(method.log_ratios(model, solutions), beta)
     steps = method.judge_steps(model, solutions, beta)
     for row in (1, 3):
-        tokens, asked = solutions.tokens[row], 29
-        for end in (asked, 42, int(solutions.ends[row].max())):
+        tokens, asked = solutions.tokens[row], 24
+        for end in (asked, 37, int(solutions.ends[row].max())):
             part = tokens[None, : end + 1]
             both = [
                 each(part).log_softmax(-1)[0, :-1].gather(1, part[0, 1:, None])[asked - 1 :].sum()
@@ -80,11 +80,11 @@ def test_q_is_the_log_ratio_of_the_part_written_so_far_and_steps_are_its_rises(g
         ends = [end for end in solutions.ends[row].tolist() if end >= 0]
         rises = [(q[row, end] - q[row, last]).item() for last, end in zip([0, *ends], ends, strict=False)]
         assert steps[row].tolist() == pytest.approx([*rises, *[0] * (len(steps[row]) - len(rises))], abs=1e-3)
-    assert (q[:, :29] == 0).all()
+    assert (q[:, :24] == 0).all()
     torch.testing.assert_close(steps.sum(1), beta * method.whole(model, solutions), atol=1e-3, rtol=1e-3)
     likely = rivals.likelihood_steps(solutions)
     torch.testing.assert_close(likely.sum(1), solutions.reference.sum(1), atol=1e-3, rtol=1e-3)
-    assert likely[0, 1].item() == pytest.approx(solutions.reference[0, 36:43].sum().item(), abs=1e-3)
+    assert likely[0, 1].item() == pytest.approx(solutions.reference[0, 31:38].sum().item(), abs=1e-3)
 
 
 def test_q_is_the_soft_value_of_the_rewards_to_come_for_any_model():
@@ -169,21 +169,21 @@ def test_a_judge_starts_as_the_generator_and_learns_as_told(generator, solutions
 def test_solutions_are_graded_by_their_answers_and_cut_into_steps(generator, problems, solutions):
     s = solutions
     assert s.ends.tolist() == [
-        [35, 42, 49, 56, 59],
-        [35, 42, 49, 56, 59],
-        [35, 42, 49, 56, 59],
-        [35, 42, 49, 56, -1],
-        [35, 42, 49, 56, 59],
-        [35, 42, 49, 52, -1],
+        [30, 37, 44, 47],
+        [30, 37, 44, 47],
+        [30, 37, 44, 47],
+        [30, 37, 44, -1],
+        [30, 37, 44, 47],
+        [30, 37, 40, -1],
     ]
     assert s.answer[3] == -1
     assert torch.equal(s.answer[[0, 2, 4, 5]], problems.answer[[0, 1, 2, 2]])
-    assert torch.equal(s.labels, s.right[:, None].float().expand(6, 5))
-    assert (s.counted == ((s.tokens != PAD) & (torch.arange(s.tokens.shape[1]) >= 29))).all()
-    assert torch.equal(s.tokens[:, :29], problems.question.repeat_interleave(2, 0))
+    assert torch.equal(s.labels, s.right[:, None].float().expand(6, 4))
+    assert (s.counted == ((s.tokens != PAD) & (torch.arange(s.tokens.shape[1]) >= 24))).all()
+    assert torch.equal(s.tokens[:, :24], problems.question.repeat_interleave(2, 0))
     expected = method.token_log_probs(generator, s.tokens, s.counted)
     torch.testing.assert_close(s.reference, expected, atol=1e-4, rtol=1e-4)
-    assert bank.first_wrong(s, problems).tolist() == [5, 1, 5, 3, 5, 3]
+    assert bank.first_wrong(s, problems).tolist() == [4, 1, 4, 2, 4, 2]
     assert s.mixed().tolist() == [0, 1]
     assert torch.equal(s.of(torch.tensor([2, 0])).tokens, s.tokens[[4, 5, 0, 1]])
     assert [len(part) for part in s.split(4)] == [4, 2]
@@ -212,52 +212,60 @@ class Parrot:
         return torch.stack([torch.full_like(number, bank.ANSWER), number, end, end], 1)
 
 
-def test_completions_go_on_from_the_end_of_every_step_but_the_last(solutions):
+def test_completions_go_on_from_every_step_but_the_last_and_are_shared_by_what_is_alike(solutions):
     goal = torch.tensor([3, 3, 3])
     parrot = Parrot(3)
     found = bank.complete(parrot, solutions, goal, 2, 0.9, torch_rng(0))
+    # at first the two solutions to a prompt are alike; the first prompt's part in the second step
     assert [(len(p), p.shape[1], new, t) for p, new, t in parrot.asked] == [
-        (12, 36, 24, 0.9),
-        (12, 43, 17, 0.9),
-        (12, 50, 10, 0.9),
-        (8, 57, 3, 0.9),
+        (6, 31, 17, 0.9),
+        (8, 38, 10, 0.9),
+        (8, 45, 3, 0.9),
     ]
-    for start in (0, 1):
-        assert torch.equal(parrot.asked[0][0][start::2], solutions.tokens[:, :36])
-    assert [len(prefixes) for prefixes in parrot.read] == [6, 6, 6, 4]  # once for both completions
-    inner = [0.5, 1, 0.5, 1, 0.5, 1]  # of two completions the second of every other row is wrong
-    assert found.success[:, 0].tolist() == inner
-    # four rows have a fourth step before the last; a solution's last step has its own outcome
-    assert found.success[:, 3].tolist() == [0.5, 1, 0.5, 0, 1, 1]
-    assert found.success[:, 4].tolist() == [1, 0, 1, 0, 1, 0]
-    assert found.cost[0].tolist() == [6, 6, 6, 6, 0]
-    assert found.cost[5].tolist() == [6, 6, 6, 0, 0]
+    assert [len(prefixes) for prefixes in parrot.read] == [3, 4, 4]  # once for both completions
+    # of four completions in a row the second is wrong
+    share = {}
+    for prefixes, *_ in parrot.asked:
+        for i, prefix in enumerate(prefixes[::2]):
+            share[tuple(prefix.tolist())] = 0.5 if i % 2 == 0 else 1.0
+    for row, ends in enumerate(solutions.ends.tolist()):
+        ends = [end for end in ends if end >= 0]
+        expected = [share[tuple(solutions.tokens[row, : end + 1].tolist())] for end in ends[:-1]]
+        expected += [float(solutions.right[row])] + [0] * (4 - len(ends))
+        assert found.success[row].tolist() == expected, row
+    assert found.cost.tolist() == [
+        [6, 6, 6, 0],
+        [0, 6, 6, 0],
+        [6, 6, 6, 0],
+        [0, 0, 0, 0],
+        [6, 6, 6, 0],
+        [0, 0, 0, 0],
+    ]
     made = bank.write(parrot, torch.ones(3, 2, dtype=torch.long), 6, 0.8, torch_rng(0))
     assert (made[:, 2] == bank.END).all()
     assert (made[:, 3:] == PAD).all()
 
 
-def test_lessons_end_when_enough_is_solved_and_then_the_rate_falls_to_nothing(monkeypatch):
-    looks, given = iter([0.1, 0.3, 0.6, 0.9]), {}
+def test_lessons_end_when_the_running_mean_solves_enough_and_leave_it(monkeypatch):
+    looks, seen = iter([30, 40, 60, 90]), []
 
     def solved(model, n, samples, seed, name):
-        return torch.tensor([next(looks)])
-
-    def fit(loss, steps, adam, *, schedule, clip):
-        given.update(factors=[schedule(step) for step in steps], loss=loss(0).item(), rate=adam.param_groups[0]["lr"])
-        return given["factors"]
+        seen.append(model.positions.clone())
+        return torch.full((4, 25), next(looks) / 100)
 
     monkeypatch.setattr(generators, "solved", solved)
-    monkeypatch.setattr(generators, "fit", fit)
-    how = generators.Schooling(worked=8, solved=50, cooling=4, lesson_rate=0.02)
-    model = make_model().requires_grad_(True)
-    factors = generators.learn_to_solve(model, how, 0)
-    assert factors == [1.0] * 3 * generators.LOOK + [1, 0.75, 0.5, 0.25]
-    assert given["rate"] == 0.02
-    assert given["loss"] > 1
-    looks = iter([0.1] * 9)
-    short = replace(how, lessons=2 * generators.LOOK, cooling=0)
-    assert generators.learn_to_solve(model, short, 0) == [1.0] * 2 * generators.LOOK
+    for name, value in (("FIRST", 4), ("FAR", 3), ("NEAR", 1)):
+        monkeypatch.setattr(generators, name, value)
+    how = generators.Schooling(worked=8, solved=50, batch=4, rate=0.02, keep=0.5, width=16, depth=1)
+    with seeded(0):
+        model = generators.make(how)
+    other = copy.deepcopy(model)
+    losses = generators.train(model, how, 0)
+    assert len(losses) == 8  # looks after 6, 7 and 8 updates
+    assert losses[-1] < losses[0]
+    assert torch.equal(model.positions, seen[-1])  # what was looked at is what is kept
+    assert len(generators.train(other, replace(how, solved=500, lessons=6), 0)) == 6
+    assert not torch.equal(other.positions, model.positions)
 
 
 # ---- the rivals
@@ -265,37 +273,39 @@ def test_lessons_end_when_enough_is_solved_and_then_the_rate_falls_to_nothing(mo
 
 def test_scalar_heads_learn_a_label_at_the_end_of_every_step(generator, solutions):
     judge = rivals.ScalarJudge(generator)
-    assert torch.equal(judge(solutions.tokens), torch.zeros(solutions.tokens.shape))
+    likely = rivals.likelihood_steps(solutions).cumsum(1)
+    assert torch.equal(judge(solutions), likely)  # at first it is the log-likelihood so far
     with torch.no_grad():
         judge.head.weight.normal_(generator=torch_rng(0))
-    labels = torch.rand(6, 5, generator=torch_rng(1))
+        judge.weight.fill_(0.5)
+    labels = torch.rand(6, 4, generator=torch_rng(1))
     given = replace(solutions, labels=labels)
     state = generator.extend(solutions.tokens)[0]
+    logits = torch.zeros(6, 4)
     terms = []
     for row in range(6):
         for step, end in enumerate(solutions.ends[row].tolist()):
             if end >= 0:
-                logit = state[row, end] @ judge.head.weight[0]
-                terms.append(F.binary_cross_entropy_with_logits(logit, labels[row, step]))
+                so_far = solutions.reference[row, : end + 1].sum()
+                logits[row, step] = state[row, end] @ judge.head.weight[0] + so_far / 2
+                terms.append(F.binary_cross_entropy_with_logits(logits[row, step], labels[row, step]))
     assert rivals.scalar_steps(judge, given, 0.0).item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-3)
-    read = rivals.judge_ends(judge, solutions)
-    assert read[2, 1].item() == pytest.approx((state[2, 42] @ judge.head.weight[0]).item(), abs=1e-4)
-    assert (read[solutions.ends < 0] == 0).all()
+    torch.testing.assert_close(rivals.judge_ends(judge, solutions), logits, atol=1e-3, rtol=1e-3)
     seen = []
     rivals.scalar_judge(generator, given, Training(0.01, 2, prompts=2), torch_rng(0)).register_forward_hook(seen.append)
     assert not seen
 
 
 def test_math_shepherd_calls_a_step_good_if_one_completion_is_right_and_counts_all_tokens(solutions):
-    success = torch.zeros(6, 5)
+    success = torch.zeros(6, 4)
     success[0, :3] = torch.tensor([0.25, 0.0, 1.0])
-    cost = torch.zeros(6, 5, dtype=torch.long)
+    cost = torch.zeros(6, 4, dtype=torch.long)
     cost[:, 0] = torch.tensor([10, 10, 30, 30, 500, 500])
     completions = Completions(success, cost)
     labelled = rivals.shepherd_labels(solutions, completions)
-    assert labelled.labels[0].tolist() == [1, 0, 1, 0, 0]
-    assert torch.equal(solutions.labels[0], torch.ones(5))
-    # solutions have 31, 31, 31, 28, 31 and 24 tokens, 176 in all; prompts with completions 82 and 119
+    assert labelled.labels[0].tolist() == [1, 0, 1, 0]
+    assert torch.equal(solutions.labels[0], torch.ones(4))
+    # solutions have 24, 24, 24, 21, 24 and 17 tokens, 134 in all; prompts with completions 68 and 105
     assert rivals.affordable(solutions, completions) == 1
     assert rivals.affordable(solutions, replace(completions, cost=cost // 2)) == 2
     assert rivals.affordable(solutions, replace(completions, cost=0 * cost)) == 3
@@ -322,10 +332,10 @@ def test_choices_of_n_votes_and_first_wrong_steps_are_counted_by_hand(solutions,
     )
     assert scores.majority(given).item() == pytest.approx(100 * (1 + 0 + 1) / 3)
     assert scores.oracle(given).item() == pytest.approx(100)
-    steps = torch.arange(30.0).view(6, 5)
+    steps = torch.arange(24.0).view(6, 4)
     wrong = bank.first_wrong(solutions, problems)
-    bad = [steps[1, 1], steps[3, 3], steps[5, 3]]
-    good = [*steps[0], steps[1, 0], *steps[2], *steps[3, :3], *steps[4], *steps[5, :3]]
+    bad = [steps[1, 1], steps[3, 2], steps[5, 2]]
+    good = [*steps[0], steps[1, 0], *steps[2], *steps[3, :2], *steps[4], *steps[5, :2]]
     share = sum(float(b < g) for b in bad for g in good) / (len(bad) * len(good))
     assert scores.wrong_step_auc(steps, solutions, wrong) == pytest.approx(share)
 
@@ -358,7 +368,7 @@ class Recorder:
         rows = torch.arange(len(made))
         wrong = (rows % 3 == 0) | (rows % samples == 0)
         wrong &= rows >= samples  # the first prompt has right ones alone
-        for place in (7 * 2 + 5, 29):
+        for place in (7 * 2 + 5, 22):
             made[:, place] = torch.where(wrong, 1 + made[:, place] % 7, made[:, place])
         prompts = problems.question.repeat_interleave(samples, 0)
         return bank.graded(generator, prompts, made, problems.answer, samples)
@@ -379,6 +389,7 @@ class Recorder:
         judge = make_model(20 + len(self.calls))
         if kind == "scalar":
             judge = rivals.ScalarJudge(judge).requires_grad_(False)
+            judge.weight.fill_(0.3)
             judge.head.weight.copy_(uniform(1, 16, seed=len(self.calls)) - 0.5)
         state = chance.get_state()
         call = SimpleNamespace(
@@ -417,7 +428,7 @@ def test_every_arm_learns_from_its_own_labels_in_its_own_way(wired):
     given = next(iter(wired.calls.values())).bank
     assert first.how == (4, 0.9)
     assert given.prompts == 7
-    assert torch.equal(given.tokens[:, :29], first.problems.question.repeat_interleave(4, 0))
+    assert torch.equal(given.tokens[:, :24], first.problems.question.repeat_interleave(4, 0))
     ((generator, completed, answers, *how),) = [one for one in wired.recorder.completed if one[1].prompts == 7]
     assert generator is wired.model
     assert torch.equal(completed.tokens, given.tokens)
@@ -425,7 +436,7 @@ def test_every_arm_learns_from_its_own_labels_in_its_own_way(wired):
     assert how == [2, 0.9]
     labels = uniform(*given.ends.shape, seed=7) >= 0.5
     answer = given.right[:, None].expand_as(labels)
-    # 7 x 4 solutions have 31 tokens; with five steps completed at 9 tokens each they have 76
+    # 7 x 4 solutions have 24 tokens; with four steps completed at 9 tokens each they have 60
     cost = {EQUAL: 2}
     expected = {
         CROSS: ("implicit", method.cross_entropy, 7, answer),
@@ -450,7 +461,7 @@ def test_every_arm_learns_from_its_own_labels_in_its_own_way(wired):
         assert same != (name == SHUFFLED), name
     assert wired.calls[SHUFFLED].bank.right.sum() == given.right.sum()
     spent = {name: wired.scores[name, scores.SPENT] for name in expected}
-    own, all_in = 0.031, 0.076
+    own, all_in = 0.024, 0.060
     assert spent == pytest.approx({name: 28 * own for name in expected} | {SHEPHERD: 28 * all_in, EQUAL: 8 * all_in})
 
 
@@ -471,7 +482,7 @@ def test_a_seed_decides_problems_solutions_and_updates_and_the_test_is_apart(wir
 def by_hand(wired):
     """Each judge's rewards of the steps of the test, and the test."""
     test = wired.outcome.exhibits["lab"].test
-    place = [29, *(test.ends[0] + 1).tolist()]
+    place = [24, *(test.ends[0] + 1).tolist()]
     assert (test.ends == test.ends[0]).all()
 
     def pieces(values):
@@ -487,7 +498,9 @@ def by_hand(wired):
         if call.kind == "implicit":
             steps[name] = HOW[name].beta * pieces(log_probs(call.judge) - reference)
         else:
-            steps[name] = (call.judge.network.extend(test.tokens)[0] @ call.judge.head.weight[0])[:, test.ends[0]]
+            states, _ = call.judge.network.extend(test.tokens)
+            seen = (states @ call.judge.head.weight[0])[:, test.ends[0]]
+            steps[name] = seen + 0.3 * steps[experiment.LIKELIHOOD].cumsum(1)
     steps[experiment.ALONE] = pieces(log_probs(wired.calls[CROSS].judge))
     return steps, test
 
@@ -572,6 +585,10 @@ def test_claims_and_gates_compare_what_they_say_and_a_small_run_has_all_of_it(mo
     assert not full.shipped
     assert (full.samples, full.candidates, full.completions, full.temperature) == (8, 16, 4, 0.8)
     assert (full.updates, full.only, PAPER.settings("probe").only) == (None, (), ())
+    hows = {name: vars(arm.how) for name, arm in experiment.ARMS.items() if arm.how}
+    implicit = {"rate": 5e-4, "updates": 700, "beta": 0.3, "prompts": 4}
+    head = {"rate": 3e-4, "updates": 150, "beta": 1, "prompts": 4}
+    assert hows == dict.fromkeys((CROSS, DPO, SHUFFLED), implicit) | dict.fromkeys((SCALAR, SHEPHERD, EQUAL), head)
     model = make_model()
     monkeypatch.setattr(zoo, "load", {"chain_generator": model}.get)
     for module in (bank, scores):

@@ -17,7 +17,7 @@ from stages.worlds.vocabulary import PAD, Answered, answered
 
 WORDS = chain_prose.vocabulary()
 CLOSE, ANSWER, END = WORDS.encode("> <answer> <end>").tolist()
-OPERATIONS = 4  # of every problem that is asked
+OPERATIONS = 3  # of every problem that is asked
 NEW = 7 * OPERATIONS + 3  # tokens of a whole solution; a longer one is cut
 ROWS = 512  # that are written or read at a time
 
@@ -77,7 +77,7 @@ class Solutions:
 
 
 def draw(n: int, seed: int, *stream: str | int) -> Chains:
-    """Draw problems of four operations; as all prompts are equally long, none has
+    """Draw problems of three operations; as all prompts are equally long, none has
     pads.
     """
     return chain_prose.sample(n, seed, OPERATIONS, ("implicit prm", *stream))
@@ -214,7 +214,9 @@ def complete(
     temperature: float,
     chance: Generator,
 ) -> Completions:
-    """Complete solutions several times after each step but the last."""
+    """Complete solutions several times after each step but the last. Solutions that
+    have been alike so far share their completions, which count once.
+    """
     ends = solutions.ends
     steps = (ends >= 0).sum(1)
     inner = torch.arange(ends.shape[1]) < steps[:, None] - 1
@@ -225,10 +227,16 @@ def complete(
     total = solutions.counted[0].int().argmax().item() + NEW
     for end in ends[inner].unique().tolist():
         row, step = ((ends == end) & inner).nonzero().T
-        prefixes, new = solutions.tokens[row, : end + 1], total - end - 1
+        prefixes, group = solutions.tokens[row, : end + 1].unique(
+            dim=0, return_inverse=True
+        )
+        first = torch.full((len(prefixes),), len(row))
+        first.scatter_reduce_(0, group, torch.arange(len(row)), "amin")
+        new = total - end - 1
         made = write(generator, prefixes, new, temperature, chance, times)
         found = chains.read(made, chain_prose.WORLD["modulus"], plain=True)
-        right = found == goal[row].repeat_interleave(times)
-        success[row, step] = right.view(-1, times).float().mean(1)
-        cost[row, step] = (made != PAD).sum(1).view(-1, times).sum(1)
+        right = found.view(-1, times) == goal[row[first], None]
+        success[row, step] = right.float().mean(1)[group]
+        written = (made != PAD).sum(1).view(-1, times).sum(1)
+        cost[row[first], step[first]] = written
     return Completions(success, cost)

@@ -118,15 +118,16 @@ GATES = (
 
 # ----------------------------------------------------------------------------- the arms
 
-HOW = Training(rate=1e-3, updates=250, beta=0.3)  # of all arms, until each is tuned
+IMPLICIT = Training(rate=5e-4, updates=700, beta=0.3)
+HEAD = Training(rate=3e-4, updates=150)
 ARMS: dict[str, Arm] = {
-    CROSS: Arm(partial(arms.implicit, cross_entropy), lowest, HOW),
-    DPO: Arm(partial(arms.implicit, preferences, mixed=True), lowest, HOW),
-    SCALAR: Arm(arms.outcome, arms.final, HOW),
-    SHEPHERD: Arm(arms.shepherd, lowest, HOW),
-    EQUAL: Arm(partial(arms.shepherd, equal=True), lowest, HOW),
+    CROSS: Arm(partial(arms.implicit, cross_entropy), lowest, IMPLICIT),
+    DPO: Arm(partial(arms.implicit, preferences, mixed=True), lowest, IMPLICIT),
+    SCALAR: Arm(arms.outcome, arms.final, HEAD),
+    SHEPHERD: Arm(arms.shepherd, lowest, HEAD),
+    EQUAL: Arm(partial(arms.shepherd, equal=True), lowest, HEAD),
     LIKELIHOOD: Arm(arms.likelihood, arms.total),
-    SHUFFLED: Arm(partial(arms.shuffled, cross_entropy), lowest, HOW),
+    SHUFFLED: Arm(partial(arms.shuffled, cross_entropy), lowest, IMPLICIT),
 }
 REWARDS = (CROSS, DPO, SCALAR, SHEPHERD, EQUAL)  # learnt from true labels
 
@@ -143,7 +144,7 @@ class Settings:
         temperature: at which everything is sampled.
         tracked, times: solutions whose steps are completed to compare q with success,
             and how often.
-        updates: of each judge; each arm's own where it is None.
+        updates: of each judge, at most; each arm's own where it is None.
         only: arms that are run; all where it is empty.
     """
 
@@ -192,7 +193,7 @@ def run(settings: Settings, seed: int) -> Outcome:
         arm = ARMS[name]
         how = arm.how
         if how and settings.updates:
-            how = replace(how, updates=settings.updates)
+            how = replace(how, updates=min(how.updates, settings.updates))
         judge = arm.judge(lab, how)
         steps = judge.steps(lab.test)
         scores.score(outcome, name, steps, arm.score(steps, lab.test.ends), lab)
@@ -230,6 +231,29 @@ PAPER = Paper(
         " for the oracle, 47 for voting, 53 for likelihood, 74 for cross-entropy (73 by"
         " the lowest step), 52 to 54 for DPO, 21 to 29 for a scalar head and 23 to 27"
         " for Math-Shepherd. C1, drafted with DPO, moved to cross-entropy after this.",
+        "The generator was to start from a base that has read prose, and to solve"
+        " problems of four operations. That base came to know single sums, and nearly"
+        " all errors stood in the last step. So the generator learns from nothing, and"
+        " problems have three operations. With four, and 36 % for one solution, 600"
+        " updates took cross-entropy to 47.0 % on seed 1000, likelihood to 48.5.",
+        "A scalar head on states alone stayed below one solution on seed 1000 (24 to 37"
+        " % where that has 33 or 40), at rates of 1e-3 and 2e-3, up to 500 updates,"
+        " with a third block, and with pairs of states and tokens. Scalar heads now"
+        " read the log-likelihood so far as well, and start as it.",
+        "Solutions that begin alike share their completions, so that labelled steps"
+        " cost less: equal tokens are at nearly half of the prompts, not at an eighth.",
+        "Tuned on 200 validation problems of seeds 1000 and 1001, with generators that"
+        " stopped at 45 %, looked at less often, and solve 51 and 57 % there. Three"
+        " candidates an arm ran on seed 1000: cross-entropy had 79.0, 85.5 and 85.0 %,"
+        " DPO 74.0, 38.0 and 76.5, scalar heads 69.5 to 71.5, Math-Shepherd 71.0"
+        " throughout, at equal tokens 65.5 to 71.0, where likelihood has 71.0. Both"
+        " losses took the third, all heads the shortest training. On seed 1001, for"
+        " lack of time, the choice alone was run: 97.5, 81.5, and 70.5 for the three"
+        " with heads, as for likelihood.",
+        "A record begun with these settings was stopped in its seventh seed and thrown"
+        " away, since all heads picked as likelihood does: on seeds 0, 1 and 2 they had"
+        " 58.0, 62.0 and 70.0 % each, cross-entropy 66.7, 75.3 and 84.0, DPO 54.7, 38.0"
+        " and 70.0. So reported seeds were seen before the rivals were made anew.",
     ),
     profiles={
         "probe": replace(
@@ -247,11 +271,12 @@ PAPER = Paper(
         "quick": replace(
             FULL,
             shipped=True,
-            prompts=200,
+            prompts=400,
             problems=60,
-            tracked=8,
-            times=16,
-            only=(CROSS, SCALAR, EQUAL, LIKELIHOOD),
+            tracked=40,
+            times=8,
+            updates=300,
+            only=(CROSS,),
         ),
         "full": FULL,
     },

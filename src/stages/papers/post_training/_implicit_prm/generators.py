@@ -1,5 +1,5 @@
-"""The generator: a base model that has read prose, and then worked solutions. It
-solves some problems, and others only now and then.
+"""The generator: a small language model that learns worked solutions from nothing, and
+is stopped while it still gets many sums wrong.
 """
 
 from collections.abc import Iterator
@@ -12,36 +12,56 @@ from stages.models import GPT, seeded
 from stages.papers.post_training._implicit_prm import bank
 from stages.seeding import torch_rng
 from stages.training import fit, next_token_loss, optimiser
+from stages.training.diffusion import average
 from stages.worlds import chain_prose
 from stages.worlds.vocabulary import answered
-from stages.zoo import chain_prose as reading
 from stages.zoo.recipe import Recipe
 
-STEPS = (2, 4)  # of the worked solutions: the fewest and the most
+NAME = "chain_generator"
+STEPS = (2, 3)  # of the worked solutions: the fewest and the most
 TEMPERATURE = 0.8
-LOOK = 25  # updates between two looks at what is solved
-LOOKED = (60, 8)  # problems and solutions of a look
+FIRST = 200  # updates before the first look at what is solved
+FAR, NEAR = 20, 5  # updates between two looks, NEAR once half of the goal is reached
+LOOKED = (120, 4)  # problems and solutions of a look
 
 
 @dataclass(frozen=True)
-class Schooling(reading.Reading):
-    """How a base model reads, and then learns to work in steps.
+class Schooling:
+    """A network, and how it learns to work in steps.
 
     Attributes:
+        width, depth, heads, length: of the network, and the most tokens it can take.
         worked: solutions that it learns from.
         solved: share in % of validation problems at which lessons end; seeds learn at
             different times, and all shall solve about as much.
-        lessons: updates on 32 solutions each, at most.
-        cooling: more updates after that, while the rate falls to 0.
-        cooling: int = 0
-    lesson_rate: of Adam.
+        lessons: updates, at most.
+        batch: solutions of an update.
+        rate: of Adam.
+        keep: the generator is the running mean of the network's parameters; each
+            update keeps this share of it.
     """
 
+    width: int = 64
+    depth: int = 2
+    heads: int = 4
+    length: int = 96
     worked: int = 4096
-    solved: float = 40.0
+    solved: float = 48.0
     lessons: int = 1500
-    cooling: int = 0
-    lesson_rate: float = 4e-3
+    batch: int = 32
+    rate: float = 1e-3
+    keep: float = 0.95
+
+
+def make(settings: Schooling) -> GPT:
+    """Make a network, from torch's own stream."""
+    return GPT(
+        len(bank.WORDS),
+        settings.width,
+        settings.depth,
+        settings.heads,
+        settings.length,
+    )
 
 
 def solved(model: GPT, n: int, samples: int, seed: int, name: str) -> Tensor:
@@ -52,56 +72,53 @@ def solved(model: GPT, n: int, samples: int, seed: int, name: str) -> Tensor:
     return found.right.view(n, samples)
 
 
-def learn_to_solve(model: GPT, settings: Schooling, seed: int) -> list[float]:
-    """Let a network learn worked solutions, in place, until it solves some problems;
-    return the losses.
+def train(model: GPT, settings: Schooling, seed: int) -> list[float]:
+    """Let a network learn worked solutions, in place, until its running mean solves
+    some problems; make it that mean, and return the losses.
     """
     problems = chain_prose.sample(settings.worked, seed, STEPS, ("worked",))
     texts = answered(problems.question, chain_prose.worked(problems))
-    adam = optimiser(
-        model.parameters(), "adamw", settings.lesson_rate, weight_decay=0.0
-    )
+    adam = optimiser(model.parameters(), "adamw", settings.rate, weight_decay=0.0)
     chance = torch_rng(seed, "implicit prm", "lessons")
+    mean = average(model, settings.keep)
 
     def loss(step: int) -> Tensor:
         rows = torch.randint(len(texts), (settings.batch,), generator=chance)
         batch = texts.take(rows)
         return next_token_loss(model(batch.tokens), batch.tokens, batch.counted)
 
-    ended = []
-
     def lessons() -> Iterator[int]:
+        between = FAR
         for step in range(settings.lessons):
-            if step and step % LOOK == 0:
-                right = solved(model, *LOOKED, seed, "school")
-                if 100 * right.float().mean() >= settings.solved:
+            if step >= FIRST and step % between == 0:
+                right = solved(mean.module, *LOOKED, seed, "school")
+                share = 100 * right.float().mean().item() / settings.solved
+                if share >= 1:
                     break
+                between = NEAR if share >= 1 / 2 else FAR
             yield step
-        ended.append(step)
-        yield from range(step, step + settings.cooling)
 
-    def factor(step: int) -> float:
-        return 1 - (step - ended[0]) / settings.cooling if ended else 1.0
-
-    return fit(loss, lessons(), adam, schedule=factor, clip=1.0)
-
-
-def train(model: GPT, settings: Schooling, seed: int) -> None:
-    """Let a network read prose, then learn to work in steps, in place."""
-    reading.read(model, settings, seed)
-    learn_to_solve(model, settings, seed)
+    losses = fit(
+        loss,
+        lessons(),
+        adam,
+        clip=1.0,
+        after_step=lambda step: mean.update_parameters(model),
+    )
+    model.load_state_dict(mean.module.state_dict())
+    return losses
 
 
 def make_generator(seed: int) -> GPT:
     """Make the generator of a seed from nothing."""
-    with seeded(seed, "chain_gpt"):
-        model = reading.make(Schooling())
+    with seeded(seed, NAME):
+        model = make(Schooling())
     train(model, Schooling(), seed)
     return model
 
 
 def measure(model: GPT, settings: Schooling, seed: int) -> dict[str, float]:
-    """Measure how many problems of four operations are solved at temperature 0.8, in
+    """Measure how many problems of three operations are solved at temperature 0.8, in
     %, and for how many one of sixteen solutions is right.
     """
     right = solved(model, 500, 16, seed, "measured").float()
@@ -112,11 +129,11 @@ def measure(model: GPT, settings: Schooling, seed: int) -> dict[str, float]:
 
 
 RECIPE = Recipe(
-    "chain_generator",
-    "a small language model that solves problems of four sums modulo 7 now and then",
-    "the text of chain_gpt, then worked solutions of two to four sums",
+    NAME,
+    "a small language model that solves problems of three sums modulo 7 now and then",
+    "worked solutions of two or three sums",
     Schooling(),
-    reading.make,
+    make,
     train,
     measure,
 )

@@ -124,7 +124,7 @@ class Training:
     rate: float
     updates: int
     beta: float = 1.0
-    prompts: int = 8
+    prompts: int = 4
 
 
 def learn(

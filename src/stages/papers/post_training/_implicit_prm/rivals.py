@@ -6,8 +6,7 @@ import copy
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Int
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 from torch.nn import functional as F
 
 from stages.models import GPT
@@ -24,7 +23,12 @@ from stages.papers.post_training._implicit_prm.method import (
 
 
 class ScalarJudge(nn.Module):
-    """A copy of the generator whose last states a linear layer maps to one logit."""
+    """A copy of the generator; a linear layer makes one logit of its state at the end
+    of a step, and of how likely the generator finds the solution so far.
+
+    It starts as that log-likelihood, which implicit rewards have, too. With the state
+    alone it did not learn to tell right from wrong here.
+    """
 
     def __init__(self, generator: GPT):
         super().__init__()
@@ -32,26 +36,22 @@ class ScalarJudge(nn.Module):
         self.head = nn.Linear(self.network.positions.shape[1], 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.weight = nn.Parameter(torch.ones(()))
 
-    def forward(self, tokens: Int[Tensor, "n length"]) -> Float[Tensor, "n length"]:
-        """Return a logit at every token."""
-        return self.head(self.network.extend(tokens)[0])[..., 0]
-
-
-def logits_at(judge: nn.Module, solutions: Solutions) -> Steps:
-    """Return the logits at the ends of steps; what stands for absent steps means
-    nothing.
-    """
-    return judge(solutions.tokens).gather(1, solutions.ends.clamp(min=0))
+    def forward(self, solutions: Solutions) -> Steps:
+        """Return a logit at the end of each step; what stands for absent steps means
+        nothing.
+        """
+        states = self.network.extend(solutions.tokens)[0]
+        rows = torch.arange(len(states))[:, None]
+        logits = self.head(states[rows, solutions.ends.clamp(min=0)])[..., 0]
+        return logits + self.weight * likelihood_steps(solutions).cumsum(1)
 
 
 @torch.no_grad()
-def judge_ends(judge: nn.Module, solutions: Solutions) -> Steps:
+def judge_ends(judge: ScalarJudge, solutions: Solutions) -> Steps:
     """Return a trained judge's logit at the end of each step, 0 for absent ones."""
-    parts = [
-        logits_at(judge, part).where(part.ends >= 0, 0.0)
-        for part in solutions.split(ROWS)
-    ]
+    parts = [judge(part).where(part.ends >= 0, 0.0) for part in solutions.split(ROWS)]
     return torch.cat(parts)
 
 
@@ -63,8 +63,9 @@ def scalar_steps(judge: nn.Module, solutions: Solutions, beta: float) -> Loss:
         beta: has no meaning here.
     """
     there = solutions.ends >= 0
-    logits, labels = logits_at(judge, solutions)[there], solutions.labels[there]
-    return F.binary_cross_entropy_with_logits(logits, labels)
+    return F.binary_cross_entropy_with_logits(
+        judge(solutions)[there], solutions.labels[there]
+    )
 
 
 def scalar_judge(

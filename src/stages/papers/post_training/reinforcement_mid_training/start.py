@@ -5,13 +5,13 @@ questions, but seldom thinks about a position of a text.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from stages.models import GPT
 from stages.papers.post_training.reinforcement_mid_training import prose
 from stages.seeding import torch_rng
-from stages.training import cosine, fit, next_token_loss, optimiser
+from stages.training import cosine
+from stages.training.reading import Texts, read_texts
 from stages.worlds.vocabulary import PAD, Answered, answered
 from stages.zoo.recipe import Recipe
 
@@ -102,25 +102,21 @@ def learn(model: nn.Module, settings: Start, seed: int) -> list[float]:
     first = round(settings.text * settings.batch)
     second = round(settings.questions * settings.batch)
     sizes = (first, second, settings.batch - first - second)
-    adam = optimiser(model.parameters(), "adamw", settings.rate, weight_decay=0.01)
     chance = torch_rng(seed, "start", "batches")
 
-    def loss(step: int) -> Tensor:
-        tokens, counted = together(
+    def draw(step: int) -> Texts:
+        return together(
             [
                 sort.take(torch.randint(len(sort), (size,), generator=chance))
                 for sort, size in zip(sorts, sizes, strict=True)
             ]
         )
-        return next_token_loss(model(tokens), tokens, counted)
 
     schedule = cosine(settings.updates, settings.warmup)
-    return fit(loss, settings.updates, adam, schedule=schedule, clip=1.0)
+    return read_texts(model, draw, settings.updates, settings.rate, schedule)
 
 
-def together(
-    texts: list[Answered],
-) -> tuple[Int[Tensor, "n length"], Bool[Tensor, "n length"]]:
+def together(texts: list[Answered]) -> Texts:
     """Put texts of several lengths into one batch."""
     width = max(part.tokens.shape[1] for part in texts)
 

@@ -2,8 +2,8 @@
 `tasks` what copies of a base are fine-tuned on, `experiment` the test of its claims.
 """
 
-from stages.papers.post_training._superficial_alignment.experiment import PAPER
-from stages.papers.post_training._superficial_alignment.method import (
+from stages.papers.post_training.superficial_alignment.experiment import PAPER
+from stages.papers.post_training.superficial_alignment.method import (
     FORMS,
     Tuning,
     answer_loss,

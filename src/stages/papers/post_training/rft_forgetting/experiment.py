@@ -7,8 +7,8 @@ import torch
 
 from stages.evidence import Claim, Gate, Outcome, Paper
 from stages.models import GPT
-from stages.papers.post_training._rft_forgetting import method
-from stages.papers.post_training._rft_forgetting.arms import (
+from stages.papers.post_training.rft_forgetting import method
+from stages.papers.post_training.rft_forgetting.arms import (
     Arm,
     Lab,
     Settings,
@@ -17,8 +17,8 @@ from stages.papers.post_training._rft_forgetting.arms import (
     imitate_own,
     make_lab,
 )
-from stages.papers.post_training._rft_forgetting.method import Task
-from stages.papers.post_training._rft_forgetting.scores import (
+from stages.papers.post_training.rft_forgetting.method import Task
+from stages.papers.post_training.rft_forgetting.scores import (
     DEAD,
     DRIFT,
     FM,
@@ -35,7 +35,7 @@ from stages.papers.post_training._rft_forgetting.scores import (
     score_risks,
     score_stages,
 )
-from stages.papers.post_training._rft_forgetting.tasks import (
+from stages.papers.post_training.rft_forgetting.tasks import (
     ORDER,
     Start,
     accuracy,
@@ -133,13 +133,13 @@ GATES = (
 # ----------------------------------------------------------------------------- the arms
 
 ARMS: dict[str, Arm] = {
-    SFT: Arm(imitate, 2.5e-5, foreign_wording),
-    OWN: Arm(imitate, 2.5e-5),
+    SFT: Arm(imitate, 1.25e-5, foreign_wording),
+    OWN: Arm(imitate, 1.25e-5),
     SAMPLES: Arm(imitate_own, 5e-5),
     GRPO: Arm(grpo(), 5e-5),
     WITH_KL: Arm(grpo(penalty=0.01), 5e-5),
     UNDIVIDED: Arm(grpo(divided=False), 5e-5),
-    JOINT: Arm(imitate, 1e-4, foreign_wording, together=True),
+    JOINT: Arm(imitate, 5e-5, foreign_wording, together=True),
 }
 
 
@@ -221,15 +221,19 @@ PAPER = Paper(
         " replaced by held-out tellings, since neither SFT nor GRPO reached the target"
         " on unseen gaps.",
         "The claims were fixed when two tuning runs of a first world had shown FM -46"
-        " for SFT and -13 for GRPO at one rate (seed 1000). After that, at the rates"
-        " that are used, tuning seeds 1000 and 1001 showed FM -28 and -34 for SFT, -24"
-        " and -25 for SFT in own wording, -20 and -22 for GRPO; general accuracy 90"
-        " and 51, 92 and 92, 86 and 90; new accuracy 57 and 47, 57 and 52, 57 and 48.",
-        "Rates are those with the best mean of new and general accuracy on the two"
-        " tuning seeds, of 2.5e-5, 5e-5, 1e-4 and 2e-4, among those with 15 points"
-        " gained in every stage. Both SFT arms have the lowest of them. GRPO at 2.5e-5"
-        " forgot less, -14 and -11, but gained only 13 points on one task. The rates"
-        " of GRPO's variants and of joint SFT rest on one seed.",
+        " for SFT and -13 for GRPO at one rate (seed 1000).",
+        "A stage was to have 300 updates at most. It has 400: at 300 GRPO gained less"
+        " than 15 points in its worst stage. Both SFT arms then had their best rate at"
+        " the lower edge of the grid, which was continued down to 6e-6.",
+        "Rates are those with the best mean of new and general accuracy on tuning seeds"
+        " 1000 and 1001, among those with a mean of 15 points gained in the worst"
+        " stage. They showed FM -18 and -23 for SFT, -20 and -23 for SFT in own"
+        " wording, -22 and -24 for GRPO; general accuracy 89 and 54, 91 and 91, 88 and"
+        " 88; new accuracy 59 and 48, 61 and 53, 59 and 52. At 2.5e-5 FM was -36 and"
+        " -39, -32 and -32, -14 and -12, but GRPO gained only 8 and 13 points in its"
+        " worst stage.",
+        "Own samples and GRPO with KL were tried at 2.5e-5 on seed 1001 alone, where"
+        " they gained 12 and 13 points; GRPO, undivided, has GRPO's rate.",
         "On seed 1000 a KL penalty of 0.1 had shown FM -14; the arm has the paper's"
         " 0.01.",
     ),
@@ -245,8 +249,8 @@ PAPER = Paper(
         ),
         "quick": replace(
             FULL,
-            start=Start(reading=None, every=30),
-            most=40,
+            start=Start(reading=None, rate=1e-3, least=60, every=20),
+            most=20,
             every=10,
             general=20,
             probed=16,

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stages.models import GPT
-from stages.papers.post_training._rft_forgetting import method
-from stages.papers.post_training._rft_forgetting.method import Update
-from stages.papers.post_training._rft_forgetting.tasks import (
+from stages.papers.post_training.rft_forgetting import method
+from stages.papers.post_training.rft_forgetting.method import Update
+from stages.papers.post_training.rft_forgetting.tasks import (
     ORDER,
     Start,
     Wording,
@@ -45,7 +45,7 @@ class Settings:
     prompts: int = 8
     samples: int = 8
     target: float = 80.0
-    most: int = 300
+    most: int = 400
     every: int = 5
     general: int = 60
     probed: int = 64

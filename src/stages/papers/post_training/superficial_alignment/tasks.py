@@ -20,7 +20,7 @@ from stages.worlds.chains import Chains
 from stages.worlds.vocabulary import PAD, Answered, answered
 
 CHAINS, STYLE = "chains", "style only"
-FEWEST, MOST = 2, 4  # operations
+FEWEST, MOST = 2, 3  # operations
 SLACK = STEP  # tokens that an answer may be too long
 ACCURACY, FORMAT = "accuracy", "parsable answers"
 LENIENT, WHOLE = "accuracy, lenient", "whole solutions right"

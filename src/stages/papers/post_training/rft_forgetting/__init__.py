@@ -2,8 +2,8 @@
 from which policy, `scores` and `experiment` the test of its claims.
 """
 
-from stages.papers.post_training._rft_forgetting.experiment import PAPER, make_lab
-from stages.papers.post_training._rft_forgetting.method import (
+from stages.papers.post_training.rft_forgetting.experiment import PAPER, make_lab
+from stages.papers.post_training.rft_forgetting.method import (
     Rollouts,
     Task,
     fisher,

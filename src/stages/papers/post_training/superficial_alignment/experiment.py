@@ -5,9 +5,9 @@ from statistics import fmean
 
 from stages import zoo
 from stages.evidence import Claim, Gate, Outcome, Paper
-from stages.models import GPT, seeded
-from stages.papers.post_training._superficial_alignment import tasks
-from stages.papers.post_training._superficial_alignment.method import (
+from stages.models import GPT
+from stages.papers.post_training.superficial_alignment import tasks
+from stages.papers.post_training.superficial_alignment.method import (
     FORMS,
     Tuning,
     extrapolated,
@@ -15,7 +15,7 @@ from stages.papers.post_training._superficial_alignment.method import (
     nested,
     share_reached,
 )
-from stages.papers.post_training._superficial_alignment.tasks import (
+from stages.papers.post_training.superficial_alignment.tasks import (
     ACCURACY,
     CHAINS,
     FAULTS,
@@ -37,10 +37,10 @@ REACHED = "share of the whole improvement at n = 64"
 ERROR = "error at n = 1,024"
 POWER, SATURATING, LOGISTIC = FORMS
 RIGHT_ANSWERS, RIGHT_FORMAT = "right answers", "format"
-SUMS, FIVE = "sums of one operation", "accuracy, five operations"
+SUMS, LONGER = "sums of one operation", "accuracy, four operations"
 BY_LENGTH = "accuracy by operations"
-FIVE_STEPS = 5
-LENGTHS = (2, 3, 4, FIVE_STEPS)
+LENGTHS = (2, 3, 4)
+UNTAUGHT = 4  # operations, which no example has
 SPARE = 100  # examples drawn beyond the most, in case some come twice
 
 
@@ -99,7 +99,9 @@ CLAIMS = (
 ALSO = (
     Claim("C1b", "Read leniently.", LENIENT, of(MANY), of(FEW)),
     Claim("C1c", "Every step right.", WHOLE, of(MANY), of(FEW)),
-    Claim("C1d", "On five operations, which no example has.", FIVE, of(MANY), of(FEW)),
+    Claim(
+        "C1d", "On four operations, which no example has.", LONGER, of(MANY), of(FEW)
+    ),
     Claim("C1e", "From 512 to 1,024.", ACCURACY, of(MANY), of(512)),
     Claim("C1f", "What equal updates add at 128.", ACCURACY, of(FEW), EPOCHS),
     Claim("C2b", "Format, from 128 to 1,024.", FORMAT, of(MANY), of(FEW)),
@@ -137,7 +139,7 @@ ARMS: dict[str, Arm] = {
 }
 
 
-READING, TUNING = reading.Reading(), Tuning()
+TUNING = Tuning()
 
 
 @dataclass(frozen=True)
@@ -145,41 +147,28 @@ class Settings:
     """What a profile fixes.
 
     Attributes:
-        base: how the base of a seed is trained; None loads the shipped one for all.
         tuning: how every arm is fine-tuned.
-        validation: problems, of two to four operations.
-        test: problems of two operations, and as many of three, four and five.
+        validation: problems, of two or three operations.
+        test: problems of two operations, and as many of three and of four.
         only: arms that are run; all where it is empty.
     """
 
-    base: reading.Reading | None = READING
     tuning: Tuning = TUNING
     validation: int = 150
     test: int = 150
     only: tuple[str, ...] = ()
 
 
-def make_base(settings: Settings, seed: int) -> GPT:
-    """Train the base of a seed, or load the shipped one."""
-    if settings.base is None:
-        return zoo.load("chain_gpt").to(pick_device())
-    with seeded(seed, "chain_gpt"):
-        model = reading.make(settings.base)
-    model.to(pick_device())
-    reading.read(model, settings.base, seed)
-    return model.eval().requires_grad_(False)
-
-
 # ---------------------------------------------------------------------------------- run
 
 
 def run(settings: Settings, seed: int) -> Outcome:
-    """Fine-tune copies of a seed's base on nested sets of examples, and judge what they
-    write.
+    """Fine-tune copies of the book's base on nested sets of a seed's examples, and
+    judge what they write.
     """
     outcome = Outcome()
-    base = make_base(settings, seed)
-    device = next(base.parameters()).device
+    device = pick_device()
+    base = zoo.load("chain_gpt").to(device)
     train = tasks.draw(MANY + SPARE, seed, "train")
     validation = tasks.draw(settings.validation, seed, "validation")
     tests = {steps: tasks.draw(settings.test, seed, "test", steps) for steps in LENGTHS}
@@ -212,15 +201,15 @@ def run(settings: Settings, seed: int) -> Outcome:
 def score(
     outcome: Outcome, name: str, model: GPT, task: Task, tests: dict[int, Chains]
 ) -> None:
-    """Score what a model writes: the mean over two to four operations, and five."""
+    """Score what a model writes: the mean over two and three operations, and four."""
     found = {
         steps: task.judge(problems, tasks.write(model, problems))
         for steps, problems in tests.items()
     }
-    longer = found.pop(FIVE_STEPS)
+    longer = found.pop(UNTAUGHT)
     for metric in longer:
         outcome.score(name, metric, fmean(one[metric] for one in found.values()))
-    outcome.score(name, FIVE, longer[ACCURACY])
+    outcome.score(name, LONGER, longer[ACCURACY])
     outcome.curve(name, BY_LENGTH, found, [one[ACCURACY] for one in found.values()])
 
 
@@ -259,24 +248,31 @@ PAPER = Paper(
         "Before the claims were fixed, a prototype had shown 15, 19, 67 and 100 % right"
         " answers at n = 16, 64, 256 and 1,024 on one tuning seed, and 98 to 100 % of"
         " readable format; the sizes of C1 were moved after it.",
-        "Three kinds of base were tried on tuning seed 1000. Drills in words left 14 to"
-        " 17 % at 64 to 1,024: the plan was learnt, the sums were not. With sums in"
-        " signs it was 66 % at 1,024; with sums at any place of a row 97 % at 1,024, 35"
-        " at 128 and 16 at 16. The last was kept, with 400 more updates.",
-        "On the second base, rate 0.0015 gave 55 and 66 % at 256 and 1,024, and 0.003"
-        " gave 73 and 74 %. No other rate was tried.",
+        "The base was changed on tuning seeds 1000 to 1003. With drills in words, 1,024"
+        " examples taught the plan and no sums. With a fixed number of drills in signs"
+        " a base knew 96 or 78 % of its sums, and 1,024 examples gave 100 or 30 %. Now"
+        " it reads on until 95 % of its sums, and of stories of one change, are right,"
+        " and half of the stories tell values between.",
+        "The task was changed with it: two or three operations in place of two to four,"
+        " and updates of 16 examples in place of 32. With four operations seed 1001"
+        " stayed at 48 to 84 % with 1,024 examples.",
+        "A first record, with a base for each seed and 800 updates, was stopped after"
+        " two seeds: 1,024 examples gave 24 and 59 %, and 512 gave 74 and 75, so that"
+        " training was cut off while right answers were rising. Now all seeds share"
+        " the book's base, and an arm takes 2,400 updates; with 1,200 seed 1000 ended"
+        " at 65 %. It ends at once when all validation problems are solved.",
+        "Six seeds were recorded in place of ten: on the machine that was used a seed"
+        " took over ten minutes.",
+        "Rates 0.0015, 0.003 and 0.005 were compared at n = 256 with 800 updates, on"
+        " validation problems of seeds 1000 and 1001, each with a base of its own.",
     ),
     profiles={
         "probe": Settings(
-            base=reading.Reading(rows=100, drilled=4, updates=8, warmup=2),
-            tuning=Tuning(updates=8, every=4, batch=8),
-            validation=8,
-            test=12,
+            tuning=Tuning(updates=8, every=4, batch=8), validation=8, test=12
         ),
         "quick": replace(
             FULL,
-            base=None,
-            tuning=Tuning(updates=180, every=90),
+            tuning=Tuning(updates=200, every=100),
             validation=60,
             test=60,
             only=(of(FEW), of(MANY)),

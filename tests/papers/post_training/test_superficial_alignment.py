@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from stages.evidence import Outcome
+from stages import zoo
+from stages.evidence import Outcome, check_probe, recorded
 from stages.models import GPT, seeded
-from stages.papers.post_training._superficial_alignment import (
+from stages.papers.post_training.superficial_alignment import (
     FORMS,
     PAPER,
     Tuning,
@@ -23,18 +24,18 @@ from stages.papers.post_training._superficial_alignment import (
     share_reached,
     tasks,
 )
-from stages.papers.post_training._superficial_alignment.experiment import (
+from stages.papers.post_training.superficial_alignment.experiment import (
     ARMS,
     BASE,
     BY_LENGTH,
     EPOCHS,
     ERROR,
-    FIVE,
+    LONGER,
     REACHED,
     SIZES,
     SUMS,
 )
-from stages.papers.post_training._superficial_alignment.tasks import (
+from stages.papers.post_training.superficial_alignment.tasks import (
     ACCURACY,
     CHAINS,
     FAULTS,
@@ -109,6 +110,10 @@ def test_the_best_checkpoint_by_validation_is_returned_and_the_base_stays():
         assert not torch.equal(kept, third) or kept.abs().max() == 0
         assert not kept.requires_grad
     assert all(torch.equal(a, b) for a, b in zip(before, base.parameters(), strict=True))
+    planted, seen = iter((10.0, 100.0)), []  # nothing can be better: training ends
+    found = fine_tune(base, texts, accuracy, Tuning(updates=7, batch=4, rate=1e-2, every=2), SEED)
+    assert len(seen) == 2
+    assert all(torch.equal(a, b) for a, b in zip(found.parameters(), seen[1], strict=True))
 
 
 def test_fine_tuning_is_adam_on_drawn_examples_at_its_rate():
@@ -124,6 +129,19 @@ def test_fine_tuning_is_adam_on_drawn_examples_at_its_rate():
         large = p.grad.abs() > 1e-4
         torch.testing.assert_close((q - p)[large], -1e-3 * p.grad.sign()[large], rtol=0.05, atol=1e-5)
         assert p.grad.abs().max() < 1e-4 or not torch.equal(q, r)
+    how = replace(how, updates=4, every=4, rate=1e-2, warmup=0.5)  # two rising, then a cosine
+    found, model = fine_tune(base, texts, lambda model: 1.0, how, SEED), make_model().requires_grad_(True)
+    adam = torch.optim.AdamW(model.parameters(), weight_decay=0.0, fused=True)
+    chance, norms = torch_rng(SEED, "superficial alignment", "batches"), []
+    for share in (0.5, 1.0, 1.0, 0.5):
+        adam.zero_grad()
+        answer_loss(model, texts.take(torch.randint(12, (4,), generator=chance))).backward()
+        norms.append(nn.utils.clip_grad_norm_(model.parameters(), 1.0).item())
+        adam.param_groups[0]["lr"] = 1e-2 * share
+        adam.step()
+    assert max(norms) > 1
+    for p, q in zip(model.parameters(), found.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=0.05, atol=2e-3)  # gradients that vanish are noise to Adam
 
 
 LAWS = {
@@ -142,6 +160,10 @@ def test_a_law_is_found_again_from_its_points_and_foretells_the_last(name):
     # the last point is not fitted
     accuracy[-1] -= 20
     assert extrapolated(FORMS[name], SIZES, accuracy) == pytest.approx(20, abs=0.2)
+    # of several starts the best counts, wherever it stands
+    for starts in (((1.9,), (5.0,)), ((5.0,), (1.9,))):
+        wave = replace(FORMS[name], law=lambda n, a: np.sin(a * np.log(n)), low=(0.1,), high=(9.0,), starts=starts)
+        assert fit_law(wave, SIZES, np.sin(2 * np.log(SIZES))) == pytest.approx([2], rel=1e-3)
 
 
 def test_the_share_of_an_improvement_is_counted_from_the_start():
@@ -153,17 +175,33 @@ def test_the_share_of_an_improvement_is_counted_from_the_start():
 # ---- the tasks
 
 
-def test_examples_are_of_two_to_four_operations_and_close_with_an_end():
+def test_examples_are_of_two_or_three_operations_and_close_with_an_end():
     parts = {split: tasks.draw(1500, SEED, split) for split in ("train", "validation")}
     assert not torch.equal(parts["train"].steps, parts["validation"].steps)
     for part in parts.values():
-        assert part.steps.unique().tolist() == [2, 3, 4]
+        assert part.steps.unique().tolist() == [2, 3]
     told = tasks.examples(parts["train"], CHAINS, CPU)
     asked = V.decode(told.tokens[0][~told.counted[0]])
     answer = V.decode(told.tokens[0][told.counted[0]])
     assert asked.endswith("?")
     assert answer.startswith("<")
     assert answer.endswith("<end>")
+    # answers are the likeliest tokens, pads of questions are hidden, and there is room for a step too many
+    some, asked = problems(), []
+
+    def generate(prompts, new, **options):
+        asked.append((prompts, new, options))
+        return prompts
+
+    model = SimpleNamespace(parameters=lambda: iter([torch.zeros(1)]), generate=generate)
+    assert torch.equal(tasks.write(model, some), some.question)
+    ((prompts, new, options),) = asked
+    assert torch.equal(prompts, some.question)
+    assert new == 3 * 7 + 3 + 7
+    assert options.keys() == {"stop", "mask"}
+    assert options["stop"] == [V.number["<end>"]]
+    assert torch.equal(options["mask"], some.question != PAD)
+    assert not options["mask"].all()
 
 
 def test_style_only_repeats_the_first_sentence_between_the_marks():
@@ -219,10 +257,15 @@ class Recorder:
     """
 
     def __init__(self):
-        self.calls, self.bases = [], []
+        self.calls, self.bases, self.asked, self.held_out = [], [], {}, []
 
-    def read(self, model, settings, seed):
-        self.bases.append((settings, seed))
+    def load(self, name):
+        self.bases.append(name)
+        return zoo.load(name)
+
+    def nested(self, pool, sizes, held_out):
+        self.held_out.append(held_out)
+        return nested(pool, sizes, held_out)
 
     def fine_tune(self, base, train, accuracy, how, seed):
         model = nn.Linear(1, 1)
@@ -230,14 +273,16 @@ class Recorder:
         model.task = None
         call = SimpleNamespace(base=base, train=train, how=how, seed=seed, model=model)
         self.calls.append(call)
-        call.accuracy = [accuracy(replace_number(model, k)) for k in (0, 3)]
+        call.accuracy = [accuracy(replace_number(model, k)) for k in (0, -3)]
+        call.validated = self.asked.pop(-3)
         return model
 
     def write(self, model, some):
         """The base answers nothing. The k-th model writes no end to 2k problems, a wrong answer to k more."""
+        self.asked.setdefault(BASE if isinstance(model, GPT) else model.number, []).append(some.question)
         if isinstance(model, GPT):
             return V.encode("mia has 3 .").expand(len(some), -1)
-        k = model.number
+        k = abs(model.number)
         text = worked(some)
         end = (text == V.number["<end>"]).int().argmax(1)
         rows = torch.arange(len(text))
@@ -261,8 +306,9 @@ def wired():
     recorder = Recorder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "fine_tune", recorder.fine_tune)
+        patch.setattr(experiment, "nested", recorder.nested)
         patch.setattr(tasks, "write", recorder.write)
-        patch.setattr(reading, "read", recorder.read)
+        patch.setattr(experiment, "zoo", SimpleNamespace(load=recorder.load))
         judged = []
         judge = tasks.judge_style
 
@@ -278,7 +324,12 @@ def wired():
     found = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
     curves = {(row["method"], row["name"]): (row["x"], row["y"]) for row in outcome.curves}
     return SimpleNamespace(
-        calls=dict(zip(ARMS, recorder.calls, strict=True)), bases=recorder.bases, scores=found, curves=curves
+        calls=dict(zip(ARMS, recorder.calls, strict=True)),
+        bases=recorder.bases,
+        asked=recorder.asked,
+        held_out=recorder.held_out,
+        scores=found,
+        curves=curves,
     )
 
 
@@ -292,9 +343,27 @@ EXPECTED = {  # task, examples, updates
 
 def test_every_arm_has_its_own_task_and_size_and_one_base_for_all(wired):
     assert list(wired.calls) == list(EXPECTED)
-    assert wired.bases == [(TINY.base, SEED)]
+    assert wired.bases == ["chain_gpt"]
     train = tasks.draw(1200, SEED, "train")
     pools = {task: tasks.examples(train, task, CPU) for task in (CHAINS, STYLE)}
+    apart = [("validation", 30, (2, 3)), *(("test", 40, k) for k in (2, 3, 4))]
+    apart = [tasks.draw(count, SEED, split, steps) for split, count, steps in apart]
+    # what is trained on holds nothing of the validation and test sets, in either task
+    for task, held_out in zip((CHAINS, STYLE), wired.held_out, strict=True):
+        for problem, part in zip(apart, held_out, strict=True):
+            assert torch.equal(part.tokens, tasks.examples(problem, task, CPU).tokens)
+    # the best checkpoint is chosen on validation problems; the base and all arms are tested on the same problems
+    for call in wired.calls.values():
+        (asked,) = call.validated
+        assert torch.equal(asked, apart[0].question)
+    for model in (BASE, *range(1, 10)):
+        for found, problem in zip(wired.asked[model], apart[1:], strict=True):
+            assert torch.equal(found, problem.question)
+    base = wired.calls["n = 16"].base
+    fresh = zoo.load("chain_gpt")
+    assert all(torch.equal(p, q) for p, q in zip(fresh.parameters(), base.parameters(), strict=True))
+    assert not any(p.requires_grad for p in base.parameters())
+    assert wired.scores[BASE, SUMS] == reading.sums(base, 40, SEED)
     for name, (task, n, updates) in EXPECTED.items():
         call = wired.calls[name]
         width = call.train.tokens.shape[1]
@@ -305,8 +374,8 @@ def test_every_arm_has_its_own_task_and_size_and_one_base_for_all(wired):
         assert call.base is wired.calls["n = 16"].base
         learnt = {tuple(row[row > 0].tolist()) for row in call.train.tokens}
         assert len(learnt) == n
-        for split, count, steps in (("validation", 30, (2, 4)), *(("test", 40, k) for k in (2, 3, 4, 5))):
-            asked = tasks.examples(tasks.draw(count, SEED, split, steps), task, CPU).tokens
+        for problem in apart:
+            asked = tasks.examples(problem, task, CPU).tokens
             assert not learnt & {tuple(row[row > 0].tolist()) for row in asked}
         # the validation set has 30 problems, of which a model called 3 answers 9 wrong
         assert call.accuracy == pytest.approx([100, 70]), name
@@ -315,8 +384,8 @@ def test_every_arm_has_its_own_task_and_size_and_one_base_for_all(wired):
 def test_scores_are_those_of_the_test_worked_out_by_hand(wired):
     for k, (name, (task, _, _)) in enumerate(EXPECTED.items(), 1):
         assert wired.scores[name, ACCURACY] == pytest.approx(100 - 7.5 * k), name
-        assert wired.scores[name, FIVE] == pytest.approx(100 - 7.5 * k), name
-        assert wired.curves[name, BY_LENGTH][0] == [2, 3, 4]
+        assert wired.scores[name, LONGER] == pytest.approx(100 - 7.5 * k), name
+        assert wired.curves[name, BY_LENGTH][0] == [2, 3]
         if task == STYLE:
             assert (name, FORMAT) not in wired.scores
             continue
@@ -324,8 +393,8 @@ def test_scores_are_those_of_the_test_worked_out_by_hand(wired):
         assert wired.scores[name, LENIENT] == pytest.approx(100 - 2.5 * k), name
         assert wired.scores[name, WHOLE] == pytest.approx(100 - 7.5 * k), name
         assert [wired.scores[name, fault] for fault in FAULTS] == pytest.approx([5 * k, 0, 2.5 * k]), name
-    assert [wired.scores[BASE, metric] for metric in (ACCURACY, FORMAT, FIVE)] == [0, 0, 0]
-    assert wired.scores[BASE, SUMS] < 40
+    assert [wired.scores[BASE, metric] for metric in (ACCURACY, FORMAT, LONGER)] == [0, 0, 0]
+    assert wired.scores[BASE, SUMS] > 90
     assert wired.curves[CHAINS, ACCURACY] == (list(SIZES), pytest.approx([92.5, 85, 77.5, 70, 62.5, 55]))
     assert wired.curves[CHAINS, FORMAT] == (list(SIZES), pytest.approx([95, 90, 85, 80, 75, 70]))
     # 64 is the second arm, 1,024 the sixth
@@ -336,14 +405,14 @@ def test_scores_are_those_of_the_test_worked_out_by_hand(wired):
         assert wired.scores[name, ERROR] == pytest.approx(expected, rel=1e-3)
 
 
-def test_five_operations_are_asked_apart(monkeypatch):
-    planted = {2: 10.0, 3: 40.0, 4: 70.0, 5: 90.0}
+def test_four_operations_are_asked_apart(monkeypatch):
+    planted = {2: 10.0, 3: 40.0, 4: 90.0}
     task = tasks.Task(worked, lambda some, written: {ACCURACY: planted[int(some.steps[0])]})
     monkeypatch.setattr(tasks, "write", lambda model, some: None)
     outcome = Outcome()
     experiment.score(outcome, "x", None, task, {k: tasks.draw(4, 0, "test", k) for k in planted})
-    assert [row["value"] for row in outcome.scores] == [40, 90]
-    assert outcome.curves[0]["y"] == [10, 40, 70]
+    assert [row["value"] for row in outcome.scores] == [25, 90]
+    assert outcome.curves[0]["y"] == [10, 40]
 
 
 # ---- the record
@@ -363,7 +432,7 @@ def test_claims_and_gates_compare_what_they_say():
     assert also == {
         "C1b": (LENIENT, many, few),
         "C1c": (WHOLE, many, few),
-        "C1d": (FIVE, many, few),
+        "C1d": (LONGER, many, few),
         "C1e": (ACCURACY, many, "n = 512"),
         "C1f": (ACCURACY, few, EPOCHS),
         "C2b": (FORMAT, many, few),
@@ -382,7 +451,6 @@ def test_claims_and_gates_compare_what_they_say():
         (many, ACCURACY, None, 80, None),
     ]
     full = PAPER.settings("full")
-    assert full.base == reading.Reading()
     assert (full.tuning, full.validation, full.test, full.only) == (Tuning(), 150, 150, ())
 
 
@@ -394,3 +462,4 @@ def test_the_probe_covers_every_comparison_and_gate():
         assert {(method, claim.metric) for method in claim.methods} <= there, claim.key
     for gate in PAPER.gates:
         assert (gate.method, gate.metric) in there, gate.text
+    check_probe(PAPER, recorded(PAPER.slug))

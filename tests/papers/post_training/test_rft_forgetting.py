@@ -13,9 +13,9 @@ from stages.evidence import check_probe, recorded, tidy_scores
 from stages.evidence.gates import measure_gates
 from stages.evidence.verdicts import effects
 from stages.models import GPT, seeded
-from stages.papers.post_training._rft_forgetting import PAPER, arms, experiment, method, scores, tasks
-from stages.papers.post_training._rft_forgetting.arms import Settings
-from stages.papers.post_training._rft_forgetting.experiment import (
+from stages.papers.post_training.rft_forgetting import PAPER, arms, experiment, method, scores, tasks
+from stages.papers.post_training.rft_forgetting.arms import Settings
+from stages.papers.post_training.rft_forgetting.experiment import (
     ARMS,
     GRPO,
     JOINT,
@@ -26,9 +26,8 @@ from stages.papers.post_training._rft_forgetting.experiment import (
     UNDIVIDED,
     WITH_KL,
 )
-from stages.papers.post_training._rft_forgetting.method import Task
-from stages.papers.post_training._rft_forgetting.tasks import ORDER, Start, foreign_wording, labelled, own_wording
-from stages.paths import data_dir
+from stages.papers.post_training.rft_forgetting.method import Task
+from stages.papers.post_training.rft_forgetting.tasks import ORDER, Start, foreign_wording, labelled, own_wording
 from stages.seeding import torch_rng
 from stages.training import next_token_loss
 from stages.training.answers import token_log_probs
@@ -157,10 +156,11 @@ def test_a_stage_ends_at_its_target_or_after_the_most_updates():
 
     def stage(said, target, most):
         policy, answers = Bigram(), iter(said)
-        before = policy.table.weight[0, 0].item()
+        others, before = policy.table.weight[1:].clone(), policy.table.weight[0, 0].item()
         found = method.learn_stage(
             policy, update, "task", 0.01, lambda _: next(answers), "chance", target=target, most=most, every=2
         )
+        assert torch.equal(policy.table.weight[1:], others)  # no weight decay
         return found, (before - policy.table.weight[0, 0].item()) / 0.01
 
     found, moved = stage([10.0, 40.0, 80.0, 99.0], 80, 10)
@@ -173,14 +173,12 @@ def test_a_stage_ends_at_its_target_or_after_the_most_updates():
     assert stage([90.0], 80, 6)[0] == [90]
 
 
-def test_the_forgetting_measure_is_the_change_from_a_tasks_best_since_it_was_learnt():
+def test_forgetting_is_the_change_from_a_tasks_best_and_risks_are_quadratic_forms():
     accuracy = torch.tensor([[80.0, 99, 10], [90, 70, 99], [50, 60, 85]])
     assert method.forgetting_measure(accuracy).item() == pytest.approx(((50 - 90) + (60 - 70)) / 2)
     accuracy[2] = torch.tensor([95.0, 60, 85])
     assert method.forgetting_measure(accuracy).item() == pytest.approx((5 - 10) / 2)
-
-
-def test_risks_are_quadratic_forms_of_the_mean_square_gradient():
+    # the Fisher information is the mean square gradient
     policy, texts = Bigram(), labelled(gap(3), own_wording)
     grads = []
     for tokens, counted in zip(texts.tokens, texts.counted, strict=True):
@@ -197,7 +195,7 @@ def test_risks_are_quadratic_forms_of_the_mean_square_gradient():
 # ---- the tasks and the start
 
 
-def test_one_telling_is_trained_on_the_other_validates_or_tests_and_wordings_mean_the_same():
+def test_one_telling_is_trained_on_the_other_validates_or_tests_and_wordings_mean_the_same(monkeypatch):
     parts = tasks.divide(3)
     asked = {name: {V.decode(row) for row in part.request} for name, part in parts.items()}
     assert len(set().union(*asked.values())) == sum(map(len, parts.values())) == len(KNOWN.of(*ORDER))
@@ -223,12 +221,26 @@ def test_one_telling_is_trained_on_the_other_validates_or_tests_and_wordings_mea
         assert closed.shape[1] <= method.NEW
         assert smalltalk.means_right(everything, closed).all()
     assert not smalltalk.follows(everything, template.response(foreign_wording(everything))).any()
+    # accuracy is the mean over families of what is answered right, in any wording
+    some, asked = tasks.together(requests.take(torch.arange(1)), gap(3)), []
+    written = [f"{V.decode(foreign[0])} <end>", "1 . <end>", "that is 2 <end>", "5 . <end>"]
+
+    def respond(model, prompts):
+        asked.append((model, prompts))
+        return nn.utils.rnn.pad_sequence([V.encode(text) for text in written], True, END)
+
+    monkeypatch.setattr(tasks.village, "respond", respond)
+    assert tasks.accuracy("model", some) == pytest.approx((100 + 200 / 3) / 2)
+    ((model, prompts),) = asked
+    assert model == "model"
+    assert torch.equal(prompts, template.prompt(some))
 
 
 def test_the_start_policy_sees_a_new_family_until_it_knows_a_part(monkeypatch):
-    parts, looks, batches = tasks.divide(0), {name: 0 for name in ORDER}, []
+    parts, looks, batches, seeds = tasks.divide(0), {name: 0 for name in ORDER}, [], []
 
     def sampled(model, requests, chance):
+        assert chance.initial_seed() == torch_rng(7, "start").initial_seed()
         (family,) = requests.family.unique()
         assert torch.equal(requests.request, parts["train"].of(smalltalk.FAMILIES[family]).request)
         name = smalltalk.FAMILIES[family]
@@ -237,12 +249,21 @@ def test_the_start_policy_sees_a_new_family_until_it_knows_a_part(monkeypatch):
 
     def loss(logits, tokens, counted):
         batches.append([V.decode(row) for row in tokens])
+        learnt = [V.decode(row[c]) for row, c in zip(tokens, counted, strict=True)]
+        assert learnt == [row.partition("<assistant> ")[2] for row in batches[-1]]
         return logits.mean()
 
     monkeypatch.setattr(tasks, "sampled", sampled)
     monkeypatch.setattr(tasks, "next_token_loss", loss)
-    monkeypatch.setattr(tasks, "base_model", lambda reading, seed: GPT(len(V), 8, 1, 2, 40))
-    tasks.start_policy(parts, Start(None, share=0.2, least=6, most=20, every=5), 0)
+    monkeypatch.setattr(tasks.village, "read", lambda model, reading, seed: seeds.append((reading, seed)))
+    reading = tasks.village.Reading(width=8, depth=1, heads=2)
+    read = tasks.base_model(reading, 7)
+    with seeded(7, "village"):
+        fresh = tasks.village.make(reading)
+    assert all(torch.equal(p, q) for p, q in zip(read.parameters(), fresh.parameters(), strict=True))
+    model = tasks.start_policy(parts, Start(reading, rate=0.0, share=0.2, least=6, most=20, every=5), 7)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), fresh.parameters(), strict=True))
+    assert seeds == [(reading, 7)] * 2
     assert looks == {"opposites": 1, "gap": 3, "smaller": 4}
     assert len(batches) == 20
     train = {V.decode(row) for row in parts["train"].request}
@@ -276,11 +297,11 @@ def planted(k, marks, family):
 
 def record(settings=TINY, seed=SEED):
     """Run the experiment with the learning and the answers replaced by planted ones."""
-    calls, asked = [], []
+    calls, asked, known, rolled = [], [], [], []
+    roll_out = method.roll_out
 
     def learn_stage(policy, update, task, rate, check, chance, **options):
         arm = calls[-1].arm if calls and policy is calls[-1].policy else len(asked_arms(calls))
-        asked.clear()
         policy.k = arm
         check(policy)
         calls.append(
@@ -290,7 +311,7 @@ def record(settings=TINY, seed=SEED):
                 update=update,
                 task=task,
                 rate=rate,
-                checked=asked[0],
+                checked=asked.pop(),
                 chance=chance.initial_seed(),
                 marks=(getattr(task.start, "marks", 0), getattr(policy, "marks", 0)),
                 **options,
@@ -311,12 +332,21 @@ def record(settings=TINY, seed=SEED):
         with seeded(number):
             return GPT(len(V), 8, 1, 2, 40)
 
+    def sampled(model, requests, chance):
+        known.append(requests)
+        return 3.0 * requests.family[0].item()
+
+    def rolls(policy, requests, samples, chance):
+        rolled.append((policy, getattr(policy, "marks", 0), requests, samples, chance.initial_seed()))
+        return roll_out(policy, requests, samples, chance)
+
     risks = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arms, "start_policy", start)
         for module in (arms, experiment):
             patch.setattr(module, "accuracy", accuracy)
-        patch.setattr(experiment, "sampled", lambda model, requests, chance: 3.0 * requests.family[0].item())
+        patch.setattr(experiment, "sampled", sampled)
+        patch.setattr(method, "roll_out", rolls)
         patch.setattr(experiment, "drift", lambda policy, start, old: policy.k + 0.5)
         patch.setattr(experiment, "dead_share", lambda rollouts: float(rollouts.rewards.numel()))
         patch.setattr(experiment, "score_risks", lambda outcome, *given: risks.append(given))
@@ -326,7 +356,16 @@ def record(settings=TINY, seed=SEED):
         patch.setattr(method, "grpo", lambda *given: ("grpo", *given))
         outcome = PAPER.run(settings, seed)
     found = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
-    return SimpleNamespace(calls=calls, scores=found, outcome=outcome, risks=risks, parts=tasks.divide(seed))
+    return SimpleNamespace(
+        calls=calls,
+        scores=found,
+        outcome=outcome,
+        risks=risks,
+        parts=tasks.divide(seed),
+        asked=asked,
+        known=known,
+        rolled=rolled,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -382,6 +421,34 @@ def test_stages_follow_each_other_and_a_seed_pairs_all_arms(wired):
     assert {row["method"] for row in other.outcome.scores} == {START, SFT, GRPO}
 
 
+def test_what_is_measured_is_asked_of_the_right_policy_in_the_right_part(wired):
+    def same(one, other):
+        return torch.equal(one.request, other.request)
+
+    test, usual = wired.parts["test"], tasks.usual_requests(SEED, 2)
+    assert all(same(one, test.of(name)) for one, name in zip(wired.known, ORDER, strict=True))
+    general = [one for one in wired.asked if one.family.max() < 8]
+    assert len(general) == 1 + 6 * 4 + 2  # the start; each arm before its first stage and after each
+    assert all(same(one, usual) for one in general)
+    new = [one for one in wired.asked if one.family.max() >= 8]
+    assert len(new) == 3 * (6 * 4 + 2)
+    assert all(same(one, test.of(ORDER[i % 3])) for i, one in enumerate(new))
+    # own responses to usual requests, then what groups teach after each stage
+    (start, marks, asked, samples, chance), *after = wired.rolled
+    lab = wired.outcome.exhibits["lab"]
+    assert start is lab.start
+    assert (marks, samples, chance) == (0, 1, torch_rng(SEED, "old").initial_seed())
+    assert {tuple(row) for row in asked.request.tolist()} <= {tuple(row) for row in usual.request.tolist()}
+    assert len(asked) == len(lab.old) == 6
+    for call, (policy, marks, asked, samples, chance) in zip(wired.calls, after, strict=True):
+        assert policy is call.policy
+        assert (marks, samples) == (call.marks[1] + 1, 4)
+        assert chance == torch_rng(SEED, "dead", call.marks[1]).initial_seed()
+        assert same(asked, call.task.requests.take(torch.arange(6)))
+    assert wired.risks[0][0] is lab.start
+    assert wired.risks[0][1] is lab.old
+
+
 def test_scores_are_those_worked_out_by_hand(wired):
     for k, name in enumerate(NAMES):
         count = EXPECTED[name][2]
@@ -399,7 +466,7 @@ def test_scores_are_those_worked_out_by_hand(wired):
         assert found == pytest.approx(expected), name
     assert wired.scores[START, scores.GENERAL] == 99
     assert (wired.scores[START, scores.LEAST], wired.scores[START, scores.MOST]) == (24, 30)
-    ((_start, old, new, names, samples, seed),) = wired.risks
+    ((_, old, new, names, samples, seed),) = wired.risks
     assert names == (SFT, OWN, GRPO, UNDIVIDED)
     assert (samples, seed) == (4, SEED)
     assert {tuple(row) for row in new.request.tolist()} <= {tuple(r) for r in wired.parts["train"].request.tolist()}
@@ -468,24 +535,21 @@ def test_claims_and_gates_compare_what_they_say(wired):
 
 def test_the_probe_goes_through_every_arm_and_comparison():
     probe, full = PAPER.settings("probe"), PAPER.settings("full")
-    assert full == Settings(target=80, most=300, every=5, prompts=8, samples=8, batch=64)
+    assert full == Settings(target=80, most=400, every=5, prompts=8, samples=8, batch=64)
     assert full.start == Start(rate=3e-4, known=20, share=0.15, batch=32)
     assert {name: arm.rate for name, arm in ARMS.items()} == {
-        SFT: 2.5e-5,
-        OWN: 2.5e-5,
+        SFT: 1.25e-5,
+        OWN: 1.25e-5,
         SAMPLES: 5e-5,
         GRPO: 5e-5,
         WITH_KL: 5e-5,
         UNDIVIDED: 5e-5,
-        JOINT: 1e-4,
+        JOINT: 5e-5,
     }
     assert (probe.only, full.only, PAPER.settings("quick").only) == ((), (), (SFT, OWN, GRPO))
-    if (data_dir() / f"evidence/{PAPER.slug}.json").exists():  # before the first record there is only the probe
-        check_probe(PAPER, recorded(PAPER.slug))
-        rows = recorded(PAPER.slug).probe
-    else:
-        rows = PAPER.run(probe, 0).scores
-    there = {(row["method"], row["metric"]) for row in rows}
+    record = recorded(PAPER.slug)
+    check_probe(PAPER, record)
+    there = {(row["method"], row["metric"]) for row in record.probe}
     for claim in (*PAPER.claims, *PAPER.also):
         assert {(method, claim.metric) for method in claim.methods} <= there, claim.key
     for gate in PAPER.gates:

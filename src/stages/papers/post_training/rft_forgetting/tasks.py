@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from stages import zoo
 from stages.models import GPT, seeded
-from stages.papers.post_training._rft_forgetting.method import roll_out
+from stages.papers.post_training.rft_forgetting.method import roll_out
 from stages.seeding import torch_rng
 from stages.training import fit, next_token_loss, optimiser
 from stages.worlds import smalltalk

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from stages.evidence import Outcome
 from stages.models import GPT
-from stages.papers.post_training._rft_forgetting import method
-from stages.papers.post_training._rft_forgetting.method import Rollouts
-from stages.papers.post_training._rft_forgetting.tasks import (
+from stages.papers.post_training.rft_forgetting import method
+from stages.papers.post_training.rft_forgetting.method import Rollouts
+from stages.papers.post_training.rft_forgetting.tasks import (
     ORDER,
     foreign_wording,
     labelled,
