@@ -12,6 +12,7 @@ from functools import cache
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from stages.seeding import torch_rng
 from stages.worlds.shapes import COLOURS, SHAPES, STYLES, Scenes
@@ -102,12 +103,11 @@ def prompts(
 
 def rows(words: Vocabulary, texts: Sequence[str]) -> Tokens:
     """Encode texts as rows, with pads on the right; spaces too many do no harm."""
-    encoded = [words.encode(" ".join(text.split())) if text else [] for text in texts]
-    length = max(map(len, encoded))
-    out = torch.full((len(texts), length), PAD)
-    for row, numbers in zip(out, encoded, strict=True):
-        row[: len(numbers)] = torch.as_tensor(numbers, dtype=torch.long)
-    return out
+    nothing = torch.zeros(0, dtype=torch.long)
+    encoded = [
+        words.encode(" ".join(text.split())) if text else nothing for text in texts
+    ]
+    return pad_sequence(encoded, batch_first=True, padding_value=PAD)
 
 
 def _numbers(words: Sequence[str]) -> Int[Tensor, " words"]:

@@ -13,6 +13,7 @@ from stages import zoo
 from stages.evidence import check_probe, effects, recorded, tidy_scores
 from stages.evidence.gates import measure_gates
 from stages.models import GPT, seeded
+from stages.papers.post_training.common.responses import until
 from stages.papers.post_training.reinforcement_mid_training import PAPER, arms, experiment, method, prose, scores, start
 from stages.papers.post_training.reinforcement_mid_training.experiment import (
     ARMS,
@@ -165,7 +166,7 @@ def test_a_thought_follows_the_text_and_may_say_a_step_twice():
     never = prose.read(torch.cat([numbers("3 + one"), numbers("3 + </thought>")]))
     assert never.answer.tolist() == [0, 0]
     assert never.length.tolist() == [3, 2]
-    assert WORDS.decode(prose.until_end(numbers("4 <end> <end> 6"))[0]) == "4 <end>"
+    assert WORDS.decode(until(numbers("4 <end> <end> 6"), prose.END)[0]) == "4 <end>"
 
 
 def test_the_start_learns_mostly_bad_thoughts_about_positions():

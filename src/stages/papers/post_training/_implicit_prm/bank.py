@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from stages.models import GPT, Cache
+from stages.papers.post_training.common.responses import until
 from stages.training.answers import token_log_probs
 from stages.worlds import chain_prose, chains
 from stages.worlds.chain_prose import Checked
@@ -106,8 +107,7 @@ def write(
             generator=chance,
             cache=repeated(cache, times),
         )
-        over = (made == END).cumsum(1) - (made == END).long() > 0
-        made = made.masked_fill(over, PAD)
+        made = until(made, END)
         parts.append(F.pad(made, (0, new - made.shape[1])))
     return torch.cat(parts)
 

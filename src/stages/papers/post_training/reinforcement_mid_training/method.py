@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from stages.models import GPT
+from stages.papers.post_training.common.responses import until
 from stages.papers.post_training.reinforcement_mid_training import prose
 from stages.papers.post_training.reinforcement_mid_training.prose import Positions
 from stages.training import next_token_loss
@@ -154,7 +155,7 @@ def roll_out(
     )
     said = prose.read(written)
     target = positions.target.repeat_interleave(samples)
-    texts = answered(prompts, prose.until_end(written))
+    texts = answered(prompts, until(written, prose.END))
     return Rollouts(
         texts.tokens,
         texts.counted,

@@ -168,9 +168,3 @@ def read(written: Int[Tensor, "n length"]) -> Said:
     after = torch.cat([written, torch.full_like(written[:, :1], PAD)], 1)
     answer = after.gather(1, (length + 1).clamp(max=written.shape[1])[:, None])[:, 0]
     return Said(answer.where(ended, PAD), length)
-
-
-def until_end(written: Int[Tensor, "n length"]) -> Int[Tensor, "n length"]:
-    """Blank what comes after the first "<end>" of each row."""
-    ended = (written == END).cumsum(1) - (written == END).int() > 0
-    return written.masked_fill(ended, PAD)

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from stages.models import GPT
+from stages.papers.post_training.common.responses import until
 from stages.training import fit, next_token_loss, optimiser
 from stages.training.answers import token_log_probs
 from stages.training.policy import (
@@ -98,10 +99,8 @@ def roll_out(
     written = policy.generate(
         asked, NEW, stop=[end], temperature=1.0, generator=chance, mask=mask
     )
-    ended = (written == end).int()
-    over = ended.cumsum(1) > ended  # all after the first "<end>"
     reward = smalltalk.means_right(requests.take(each), written).float()
-    texts = answered(asked, written.masked_fill(over, PAD))
+    texts = answered(asked, until(written, end))
     return Rollouts(texts, reward.unflatten(0, (-1, samples)))
 
 

@@ -1,0 +1,1 @@
+"""What several papers on post-training share: sampled responses."""
