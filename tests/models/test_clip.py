@@ -14,7 +14,10 @@ from stages.models.clip import CLIP, ConvTower, TextTower, accuracy_by_class, cl
 @pytest.fixture
 def model():
     with seeded(0):
-        made = CLIP(ConvTower(widths=(8, 8, 16), size=12), TextTower(9, 16, depth=1, heads=2, length=7, size=12))
+        made = CLIP(
+            ConvTower(widths=(8, 8, 16), strides=(1, 2, 2), size=12),
+            TextTower(9, 16, depth=1, heads=2, length=7, size=12),
+        )
     return made.double().eval()
 
 
@@ -28,16 +31,16 @@ TEXTS = torch.tensor([[3, 1, 4, 0, 0], [1, 5, 0, 0, 0], [2, 6, 5, 3, 8], [7, 0, 
 
 def test_convolutions_written_out(model, images):
     x = images
-    for i, part in enumerate(range(0, 9, 3)):
+    for stride, part in zip((1, 2, 2), range(0, 9, 3), strict=True):
         convolution, norm = model.image.layers[part], model.image.layers[part + 1]
-        x = F.conv2d(x, convolution.weight, stride=2 if i else 1, padding=1)
+        x = F.conv2d(x, convolution.weight, stride=stride, padding=1)
         x = F.group_norm(x, 8, norm.weight, norm.bias).relu()
     assert x.shape == (5, 16, 4, 4)
     torch.testing.assert_close(
         model.image(images), x.flatten(1) @ model.image.project.weight.T + model.image.project.bias
     )
     assert sum(p.numel() for p in ConvTower().parameters()) == 163_296
-    with pytest.raises(ValueError, match="multiple of 8"):
+    with pytest.raises(ValueError, match="their product divides"):
         ConvTower(image_size=12)
 
 

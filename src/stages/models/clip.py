@@ -27,17 +27,18 @@ Vectors = Float[Tensor, "vectors width"]
 
 
 class ConvTower(nn.Module):
-    """3x3 convolutions with GroupNorm and ReLU, each but the first halving the side,
-    then a linear map of all that is left.
+    """3x3 convolutions with GroupNorm and ReLU, then a linear map of all that is left.
 
     Args:
         image_size: side of the picture in pixels.
         channels: of the picture.
         widths: channels of the convolutions; multiples of 8, the groups of the norm.
+        strides: of the convolutions. A first stride of 2 makes an update three times
+            as fast as 1.
         size: outputs.
 
     Raises:
-        ValueError: the picture cannot be halved as often.
+        ValueError: the strides do not divide the side, or are not one a convolution.
     """
 
     def __init__(
@@ -45,25 +46,26 @@ class ConvTower(nn.Module):
         image_size: int = 16,
         channels: int = 3,
         widths: tuple[int, ...] = (32, 64, 64, 128),
+        strides: tuple[int, ...] = (2, 2, 1, 2),
         size: int = 64,
     ):
         super().__init__()
-        halved = 2 ** (len(widths) - 1)
-        if image_size % halved:
+        smaller = math.prod(strides)
+        if len(strides) != len(widths) or image_size % smaller:
             raise ValueError(
-                f"image_size {image_size} cannot be halved {len(widths) - 1} times;"
-                f" give a multiple of {halved}"
+                f"image_size {image_size}, widths {widths}, strides {strides}: give as"
+                " many strides as widths, and an image_size that their product divides"
             )
         layers: list[nn.Module] = []
-        for i, (before, after) in enumerate(pairwise((channels, *widths))):
-            stride = 2 if i else 1
+        sizes = pairwise((channels, *widths))
+        for stride, (before, after) in zip(strides, sizes, strict=True):
             layers += [
                 nn.Conv2d(before, after, 3, stride, padding=1, bias=False),
                 nn.GroupNorm(8, after),
                 nn.ReLU(),
             ]
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        self.project = nn.Linear(widths[-1] * (image_size // halved) ** 2, size)
+        self.project = nn.Linear(widths[-1] * (image_size // smaller) ** 2, size)
 
     def forward(self, images: Images) -> Float[Tensor, "n size"]:
         """Return the outputs of pictures, pixels in [0, 1]."""

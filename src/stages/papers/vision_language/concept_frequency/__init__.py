@@ -2,14 +2,14 @@
 `corpora` is the world, `scores` and `experiment` the test of its claims.
 """
 
-from stages.papers.vision_language._concept_frequency.corpora import collect
-from stages.papers.vision_language._concept_frequency.experiment import (
+from stages.papers.vision_language.concept_frequency.corpora import collect
+from stages.papers.vision_language.concept_frequency.experiment import (
     PAPER,
     learn,
     named,
     tagged,
 )
-from stages.papers.vision_language._concept_frequency.method import (
+from stages.papers.vision_language.concept_frequency.method import (
     Hits,
     binned,
     correlation,

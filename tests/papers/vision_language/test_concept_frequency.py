@@ -11,9 +11,9 @@ from scipy import stats
 
 from stages.evidence import effects, tidy_scores
 from stages.evidence.gates import measure_gates
-from stages.papers.vision_language._concept_frequency import PAPER, corpora, experiment, method, scores
-from stages.papers.vision_language._concept_frequency.corpora import GLYPHS, NAMES, World, collect
-from stages.papers.vision_language._concept_frequency.experiment import (
+from stages.papers.vision_language.concept_frequency import PAPER, corpora, experiment, method, scores
+from stages.papers.vision_language.concept_frequency.corpora import GLYPHS, NAMES, World, collect
+from stages.papers.vision_language.concept_frequency.experiment import (
     ARMS,
     CAPPED,
     FIFTH,
@@ -24,8 +24,8 @@ from stages.papers.vision_language._concept_frequency.experiment import (
     ZIPF,
     Settings,
 )
-from stages.papers.vision_language._concept_frequency.method import Hits
-from stages.papers.vision_language._concept_frequency.scores import Curve
+from stages.papers.vision_language.concept_frequency.method import Hits
+from stages.papers.vision_language.concept_frequency.scores import Curve
 from stages.seeding import torch_rng
 from stages.worlds import captions
 

@@ -9,8 +9,8 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from stages.evidence import Outcome
-from stages.papers.vision_language._concept_frequency import method
-from stages.papers.vision_language._concept_frequency.method import Numbers
+from stages.papers.vision_language.concept_frequency import method
+from stages.papers.vision_language.concept_frequency.method import Numbers
 from stages.seeding import rng
 
 SLOPE, WITHIN = "points a decade", "points a decade, within glyphs"

@@ -18,8 +18,8 @@ from stages.models.clip import (
     class_vectors,
     classify,
 )
-from stages.papers.vision_language._concept_frequency import corpora
-from stages.papers.vision_language._concept_frequency.corpora import (
+from stages.papers.vision_language.concept_frequency import corpora
+from stages.papers.vision_language.concept_frequency.corpora import (
     NAMES,
     Corpus,
     Pictures,
@@ -27,8 +27,8 @@ from stages.papers.vision_language._concept_frequency.corpora import (
     collect,
     vocabulary,
 )
-from stages.papers.vision_language._concept_frequency.method import Hits, frequencies
-from stages.papers.vision_language._concept_frequency.scores import (
+from stages.papers.vision_language.concept_frequency.method import Hits, frequencies
+from stages.papers.vision_language.concept_frequency.scores import (
     COMMONEST,
     CORRELATION,
     ERROR,
@@ -156,8 +156,8 @@ class Settings:
         only: arms that are run; all where it is empty.
     """
 
-    pairs: int = 4_500
-    tests: int = 40
+    pairs: int = 4_000
+    tests: int = 60
     updates: int = 400
     batch: int = 256
     rate: float = 2e-3
@@ -277,6 +277,9 @@ PAPER = Paper(
         "After they were written, and before any tuning, a cheaper image tower (strides"
         " 2, 2, 1, 2) had shown 31 points a decade on seed 1000, with 35 % on the 20"
         " rarest and 70 % on the 20 commonest names.",
+        "On seed 1001 that tower had 69.7 % on the commonest, 61.2 % on a uniform"
+        " corpus. So writing varies by 0.9 of what was planned, and a corpus has 4,000"
+        " pairs instead of 4,500; all arms were then seen on seed 1000.",
     ),
     profiles={
         "probe": replace(FULL, pairs=600, tests=10, updates=12, batch=64),

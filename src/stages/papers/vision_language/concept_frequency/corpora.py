@@ -18,6 +18,7 @@ from stages.worlds.vocabulary import Vocabulary
 ALPHABETS, EACH = range(12), 8
 GLYPHS = len(ALPHABETS) * EACH
 SIDE = 16
+UNSTEADY = 0.9  # a factor of how far writing varies
 SHIFT = (0.35, 0.65)  # from the paper's colour to the ink's, in each channel, modulo 1
 ENDS = ("lim", "dop")
 NAMES = tuple(c + v + end for end in ENDS for c in "bdfgklmnpr" for v in "aeiou")
@@ -85,7 +86,9 @@ class Pictures:
         cls, world: glyphs.Characters, label: Labels, seed: int, stream: str
     ) -> "Pictures":
         """Draw one for each label."""
-        ink = glyphs.write(world, label, seed, SIDE, stream=("concepts", stream))
+        ink = glyphs.write(
+            world, label, seed, SIDE, unsteady=UNSTEADY, stream=("concepts", stream)
+        )
         chance = torch_rng(seed, "concepts", stream, "colours")
         drawn = torch.rand(len(label), 2, 3, generator=chance)
         paper = drawn[:, 0]
