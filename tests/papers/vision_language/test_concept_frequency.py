@@ -360,7 +360,7 @@ def test_every_comparison_gate_and_profile_is_the_one_it_names(wired):
         ]
     )
     assert [row["bound"] for row in rows] == ["at most 45", "at least 70", "at least 60", "at most 15"]
-    assert PAPER.settings("full") == Settings(pairs=4_500, tests=40, updates=400, batch=256, rate=2e-3, only=())
+    assert PAPER.settings("full") == Settings(pairs=4_000, tests=60, updates=400, batch=256, rate=2e-3, only=())
     assert PAPER.settings("quick").only == (ZIPF,)
     assert PAPER.settings("probe").only == ()
 

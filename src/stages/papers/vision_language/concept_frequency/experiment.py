@@ -282,7 +282,7 @@ PAPER = Paper(
         " pairs instead of 4,500; all arms were then seen on seed 1000.",
     ),
     profiles={
-        "probe": replace(FULL, pairs=600, tests=10, updates=12, batch=64),
+        "probe": replace(FULL, pairs=400, tests=5, updates=8, batch=64),
         "quick": replace(FULL, updates=150, only=(ZIPF,)),
         "full": FULL,
     },
