@@ -150,6 +150,9 @@ SMALL["chain_gpt"] = replace(
     zoo.find("chain_gpt").settings, width=16, depth=1, rows=200, drilled=2, updates=2, cooling=2, warmup=1
 )
 SMALL["reason_gpt"] = replace(zoo.find("reason_gpt").settings, width=16, depth=1, pool=200, updates=4, warmup=1)
+SMALL["chain_generator"] = replace(
+    zoo.find("chain_generator").settings, width=16, depth=1, worked=40, lessons=3, batch=4
+)
 SMALL["chain_thinkers"] = replace(THINKERS, written=3, curriculum=(2, 2), between=1, further=2)
 
 

@@ -27,6 +27,7 @@ RECIPES: dict[str, str | Recipe] = {
     "reason_gpt": (
         "stages.papers.post_training.reinforcement_mid_training.start:RECIPE"
     ),
+    "chain_generator": "stages.papers.post_training.implicit_prm.generators:RECIPE",
     "chain_thinkers": "stages.papers.mechanisms.sim_cot.recipe:RECIPE",
 }
 

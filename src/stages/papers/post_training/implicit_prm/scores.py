@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from stages.evidence import Outcome
 from stages.models import GPT
-from stages.papers.post_training._implicit_prm.arms import Lab, Scores
-from stages.papers.post_training._implicit_prm.bank import (
+from stages.papers.post_training.implicit_prm.arms import Lab, Scores
+from stages.papers.post_training.implicit_prm.bank import (
     Solutions,
     complete,
     first_wrong,
     solve,
 )
-from stages.papers.post_training._implicit_prm.method import Steps, judge_steps
+from stages.papers.post_training.implicit_prm.method import Steps, judge_steps
 from stages.seeding import torch_rng
 
 BEST = "accuracy, best of 16 (%)"

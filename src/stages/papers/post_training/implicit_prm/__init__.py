@@ -3,9 +3,9 @@ solutions that are judged, `rivals` and `arms` what it is compared with, `scores
 `experiment` the test of its claims.
 """
 
-from stages.papers.post_training._implicit_prm.bank import Solutions, draw, solve
-from stages.papers.post_training._implicit_prm.experiment import PAPER, make_lab
-from stages.papers.post_training._implicit_prm.method import (
+from stages.papers.post_training.implicit_prm.bank import Solutions, draw, solve
+from stages.papers.post_training.implicit_prm.experiment import PAPER, make_lab
+from stages.papers.post_training.implicit_prm.method import (
     Training,
     cross_entropy,
     implicit_judge,

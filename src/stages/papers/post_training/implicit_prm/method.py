@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
 from stages.models import GPT
-from stages.papers.post_training._implicit_prm.bank import Solutions
+from stages.papers.post_training.implicit_prm.bank import Solutions
 from stages.training import cosine, fit, optimiser
 from stages.training.answers import token_log_probs
 from stages.training.policy import log_ratio, outcome_loss, preference_loss

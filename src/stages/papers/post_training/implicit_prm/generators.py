@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stages.models import GPT, seeded
-from stages.papers.post_training._implicit_prm import bank
+from stages.papers.post_training.implicit_prm import bank
 from stages.seeding import torch_rng
 from stages.training import fit, next_token_loss, optimiser
 from stages.training.diffusion import average
@@ -46,7 +46,7 @@ class Schooling:
     heads: int = 4
     length: int = 96
     worked: int = 4096
-    solved: float = 48.0
+    solved: float = 45.0
     lessons: int = 1500
     batch: int = 32
     rate: float = 1e-3

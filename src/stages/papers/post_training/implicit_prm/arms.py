@@ -12,21 +12,23 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from stages.models import GPT
-from stages.papers.post_training._implicit_prm import bank as banks
-from stages.papers.post_training._implicit_prm.bank import Completions, Solutions
-from stages.papers.post_training._implicit_prm.method import (
+from stages.papers.post_training.implicit_prm import bank as banks
+from stages.papers.post_training.implicit_prm.bank import Completions, Solutions
+from stages.papers.post_training.implicit_prm.method import (
     Objective,
     Steps,
     Training,
     implicit_judge,
     judge_steps,
 )
-from stages.papers.post_training._implicit_prm.rivals import (
+from stages.papers.post_training.implicit_prm.rivals import (
     affordable,
     judge_ends,
+    labelled_values,
     likelihood_steps,
     scalar_judge,
     shepherd_labels,
+    values_at_ends,
 )
 from stages.seeding import torch_rng
 from stages.worlds.chains import Chains
@@ -115,7 +117,7 @@ def shuffled(objective: Objective, lab: Lab, how: Training) -> Judge:
 
 def outcome(lab: Lab, how: Training) -> Judge:
     """Learn from answers, with a scalar head."""
-    judge = scalar_judge(lab.generator, lab.bank, how, lab.chance())
+    judge = scalar_judge(lab.generator, lab.bank, how, lab.seed, lab.chance())
     steps = partial(judge_ends, judge)
     return Judge(judge, steps, lab.bank.prompts, written(lab.bank))
 
@@ -127,11 +129,24 @@ def shepherd(lab: Lab, how: Training, equal: bool = False) -> Judge:
         equal: whether only so many prompts are labelled that no more tokens are written
             for them than for the bank.
     """
+    bank, spent = labelled(lab, equal)
+    judge = scalar_judge(lab.generator, bank, how, lab.seed, lab.chance())
+    return Judge(judge, partial(judge_ends, judge), bank.prompts, spent)
+
+
+def labels(lab: Lab, how: Training) -> Judge:
+    """Learn from the same labels at equal tokens, with the log-ratio as reward."""
+    bank, spent = labelled(lab, equal=True)
+    judge = implicit_judge(lab.generator, bank, labelled_values, how, lab.chance())
+    logits = partial(values_at_ends, judge, beta=how.beta)
+    return Judge(judge, partial(judge_ends, logits), bank.prompts, spent)
+
+
+def labelled(lab: Lab, equal: bool) -> tuple[Solutions, int]:
+    """Return a bank with labelled steps, and the tokens written for it."""
     prompts = affordable(lab.bank, lab.completed) if equal else lab.bank.prompts
     bank = shepherd_labels(lab.bank, lab.completed).of(torch.arange(prompts))
-    judge = scalar_judge(lab.generator, bank, how, lab.chance())
-    spent = written(bank) + int(lab.completed.cost[: len(bank)].sum())
-    return Judge(judge, partial(judge_ends, judge), prompts, spent)
+    return bank, written(bank) + int(lab.completed.cost[: len(bank)].sum())
 
 
 def likelihood(lab: Lab, how: Training) -> Judge:

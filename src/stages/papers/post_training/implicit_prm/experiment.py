@@ -5,15 +5,15 @@ from functools import partial
 
 from stages import zoo
 from stages.evidence import Claim, Gate, Outcome, Paper
-from stages.papers.post_training._implicit_prm import arms, bank, generators, scores
-from stages.papers.post_training._implicit_prm.arms import Arm, Lab
-from stages.papers.post_training._implicit_prm.method import (
+from stages.papers.post_training.implicit_prm import arms, bank, generators, scores
+from stages.papers.post_training.implicit_prm.arms import Arm, Lab
+from stages.papers.post_training.implicit_prm.method import (
     Training,
     cross_entropy,
     lowest,
     preferences,
 )
-from stages.papers.post_training._implicit_prm.scores import (
+from stages.papers.post_training.implicit_prm.scores import (
     BEST,
     MIXED,
     POLICY,
@@ -27,6 +27,7 @@ from stages.training import pick_device
 CROSS, DPO, SHUFFLED = "implicit, cross-entropy", "implicit, DPO", "shuffled labels"
 SCALAR = "scalar head"
 SHEPHERD, EQUAL = "Math-Shepherd", "Math-Shepherd, equal tokens"
+LABELS = "implicit, step labels"
 LIKELIHOOD = "likelihood"
 GENERATOR, MAJORITY, ORACLE = "one solution", "majority", "oracle"
 SUM, ALONE = "cross-entropy, sum", "cross-entropy, no reference"
@@ -95,9 +96,17 @@ ALSO = (
     Claim("C1c", "Against a scalar head on answers.", BEST, CROSS, SCALAR),
     Claim("C1d", "Against shuffled labels.", BEST, CROSS, SHUFFLED),
     Claim("C1e", "Against majority voting.", BEST, CROSS, MAJORITY),
+    Claim(
+        "C1f",
+        "Against step labels in its own form, at equal tokens.",
+        BEST,
+        CROSS,
+        LABELS,
+    ),
     Claim("C3b", "Against the likelihood of a step.", WRONG_STEP, CROSS, LIKELIHOOD),
     Claim("C3c", "Against Math-Shepherd.", WRONG_STEP, CROSS, SHEPHERD),
-    Claim("C3d", "Rank correlation of q and sampled success.", TRACKS, CROSS),
+    Claim("C3d", "Against step labels in its own form.", WRONG_STEP, CROSS, LABELS),
+    Claim("C3e", "Rank correlation of q and sampled success.", TRACKS, CROSS),
     Claim("C5b", "What the reference adds.", BEST, CROSS, ALONE),
     Claim("C6b", "As a policy, against its generator.", POLICY, CROSS, GENERATOR),
     Claim("C6c", "The same with DPO.", POLICY, DPO, GENERATOR),
@@ -126,10 +135,11 @@ ARMS: dict[str, Arm] = {
     SCALAR: Arm(arms.outcome, arms.final, HEAD),
     SHEPHERD: Arm(arms.shepherd, lowest, HEAD),
     EQUAL: Arm(partial(arms.shepherd, equal=True), lowest, HEAD),
+    LABELS: Arm(arms.labels, lowest, IMPLICIT),
     LIKELIHOOD: Arm(arms.likelihood, arms.total),
     SHUFFLED: Arm(partial(arms.shuffled, cross_entropy), lowest, IMPLICIT),
 }
-REWARDS = (CROSS, DPO, SCALAR, SHEPHERD, EQUAL)  # learnt from true labels
+REWARDS = (CROSS, DPO, SCALAR, SHEPHERD, EQUAL, LABELS)  # learnt from true labels
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import copy
 import itertools
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +13,9 @@ from torch.nn import functional as F
 
 from stages import zoo
 from stages.models import GPT, Cache, seeded
-from stages.papers.post_training._implicit_prm import PAPER, arms, bank, experiment, generators, method, rivals, scores
-from stages.papers.post_training._implicit_prm.bank import WORDS, Completions
-from stages.papers.post_training._implicit_prm.method import Training
+from stages.papers.post_training.implicit_prm import PAPER, arms, bank, experiment, generators, method, rivals, scores
+from stages.papers.post_training.implicit_prm.bank import WORDS, Completions
+from stages.papers.post_training.implicit_prm.method import Training
 from stages.seeding import torch_rng
 from stages.tracing import listening
 from stages.worlds import chain_prose
@@ -271,29 +272,58 @@ def test_lessons_end_when_the_running_mean_solves_enough_and_leave_it(monkeypatc
 # ---- the rivals
 
 
-def test_scalar_heads_learn_a_label_at_the_end_of_every_step(generator, solutions):
-    judge = rivals.ScalarJudge(generator)
-    likely = rivals.likelihood_steps(solutions).cumsum(1)
-    assert torch.equal(judge(solutions), likely)  # at first it is the log-likelihood so far
-    with torch.no_grad():
-        judge.head.weight.normal_(generator=torch_rng(0))
-        judge.weight.fill_(0.5)
+def test_scalar_heads_read_states_and_likelihoods_and_learn_a_label_at_the_end_of_every_step(generator, solutions):
+    with seeded(0):
+        judge = rivals.ScalarJudge(generator)
     labels = torch.rand(6, 4, generator=torch_rng(1))
     given = replace(solutions, labels=labels)
     state = generator.extend(solutions.tokens)[0]
+    reference = solutions.reference[..., None]
+    read = state + reference * judge.likely.weight[:, 0] + judge.likely.bias
     logits = torch.zeros(6, 4)
     terms = []
     for row in range(6):
         for step, end in enumerate(solutions.ends[row].tolist()):
             if end >= 0:
-                so_far = solutions.reference[row, : end + 1].sum()
-                logits[row, step] = state[row, end] @ judge.head.weight[0] + so_far / 2
+                so_far = judge.norm(judge.block(read[row : row + 1, : end + 1])[0])[0, -1]
+                logits[row, step] = so_far @ judge.head.weight[0] + judge.head.bias[0]
                 terms.append(F.binary_cross_entropy_with_logits(logits[row, step], labels[row, step]))
-    assert rivals.scalar_steps(judge, given, 0.0).item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-3)
+    loss = rivals.scalar_steps(judge, given, 0.0)
+    assert loss.item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-3)
     torch.testing.assert_close(rivals.judge_ends(judge, solutions), logits, atol=1e-3, rtol=1e-3)
-    seen = []
-    rivals.scalar_judge(generator, given, Training(0.01, 2, prompts=2), torch_rng(0)).register_forward_hook(seen.append)
-    assert not seen
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in judge.parameters())
+    assert all(parameter.grad is None for parameter in generator.parameters())
+    other = replace(solutions, reference=solutions.reference.clone())
+    other.reference[0, 30] -= 3
+    changed = (rivals.judge_ends(judge, other) - logits).abs() > 1e-4
+    assert changed.tolist() == [[True] * 4] + [[False] * 4] * 5  # likelihoods are read
+
+
+def test_a_heads_weights_are_a_seeds(generator, solutions):
+    how = Training(1e-9, 1, prompts=1)
+    one, same, other = (rivals.scalar_judge(generator, solutions, how, seed, torch_rng(0)) for seed in (1, 1, 2))
+    torch.testing.assert_close(one.head.weight, same.head.weight, rtol=0, atol=0)
+    assert not torch.allclose(one.head.weight, other.head.weight)
+    torch.testing.assert_close(one.network.positions, generator.positions, atol=1e-6, rtol=0)
+
+
+def test_step_labels_in_the_implicit_form_are_learnt_by_q_at_the_ends_of_steps(generator, solutions):
+    judge, beta = make_model(1).requires_grad_(True), 0.4
+    labels = torch.rand(6, 4, generator=torch_rng(1))
+    q = beta * (method.log_ratios(judge, solutions)).cumsum(1)
+    terms = [
+        F.binary_cross_entropy_with_logits(q[row, end], labels[row, step])
+        for row in range(6)
+        for step, end in enumerate(solutions.ends[row].tolist())
+        if end >= 0
+    ]
+    loss = rivals.labelled_values(judge, replace(solutions, labels=labels), beta)
+    assert loss.item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-3)
+    ends = rivals.judge_ends(partial(rivals.values_at_ends, judge, beta=beta), solutions)
+    torch.testing.assert_close(ends, method.judge_steps(judge, solutions, beta).cumsum(1).where(solutions.ends >= 0, 0))
+    loss.backward()
+    assert all(parameter.grad is None for parameter in generator.parameters())
 
 
 def test_math_shepherd_calls_a_step_good_if_one_completion_is_right_and_counts_all_tokens(solutions):
@@ -348,6 +378,7 @@ TINY = experiment.Settings(
 )
 CROSS, DPO, SCALAR = experiment.CROSS, experiment.DPO, experiment.SCALAR
 SHEPHERD, EQUAL, SHUFFLED = experiment.SHEPHERD, experiment.EQUAL, experiment.SHUFFLED
+LABELS = experiment.LABELS
 HOW = {name: Training(0.01 * (1 + i), 10 + i, 0.1 + 0.2 * i) for i, name in enumerate(experiment.ARMS)}  # no two alike
 
 
@@ -382,15 +413,15 @@ class Recorder:
     def implicit(self, generator, solutions, objective, how, chance):
         return self.note("implicit", generator, solutions, objective, how, chance)
 
-    def scalar(self, generator, solutions, how, chance):
+    def scalar(self, generator, solutions, how, seed, chance):
+        assert seed in (SEED, SEED + 1)
         return self.note("scalar", generator, solutions, None, how, chance)
 
     def note(self, kind, generator, solutions, objective, how, chance):
         judge = make_model(20 + len(self.calls))
         if kind == "scalar":
-            judge = rivals.ScalarJudge(judge).requires_grad_(False)
-            judge.weight.fill_(0.3)
-            judge.head.weight.copy_(uniform(1, 16, seed=len(self.calls)) - 0.5)
+            with seeded(30 + len(self.calls)):
+                judge = rivals.ScalarJudge(judge).requires_grad_(False)
         state = chance.get_state()
         call = SimpleNamespace(
             kind=kind, generator=generator, bank=solutions, objective=objective, how=how, state=state, judge=judge
@@ -437,13 +468,14 @@ def test_every_arm_learns_from_its_own_labels_in_its_own_way(wired):
     labels = uniform(*given.ends.shape, seed=7) >= 0.5
     answer = given.right[:, None].expand_as(labels)
     # 7 x 4 solutions have 24 tokens; with four steps completed at 9 tokens each they have 60
-    cost = {EQUAL: 2}
+    equal = 2
     expected = {
         CROSS: ("implicit", method.cross_entropy, 7, answer),
         DPO: ("implicit", method.preferences, 6, answer[4:]),
         SCALAR: ("scalar", None, 7, answer),
         SHEPHERD: ("scalar", None, 7, labels),
-        EQUAL: ("scalar", None, cost[EQUAL], labels[:8]),
+        EQUAL: ("scalar", None, equal, labels[:8]),
+        LABELS: ("implicit", rivals.labelled_values, equal, labels[:8]),
         SHUFFLED: ("implicit", method.cross_entropy, 7, answer),
     }
     assert set(expected) | {experiment.LIKELIHOOD} == set(experiment.ARMS)
@@ -462,7 +494,9 @@ def test_every_arm_learns_from_its_own_labels_in_its_own_way(wired):
     assert wired.calls[SHUFFLED].bank.right.sum() == given.right.sum()
     spent = {name: wired.scores[name, scores.SPENT] for name in expected}
     own, all_in = 0.024, 0.060
-    assert spent == pytest.approx({name: 28 * own for name in expected} | {SHEPHERD: 28 * all_in, EQUAL: 8 * all_in})
+    assert spent == pytest.approx(
+        {name: 28 * own for name in expected} | {SHEPHERD: 28 * all_in, EQUAL: 8 * all_in, LABELS: 8 * all_in}
+    )
 
 
 def test_a_seed_decides_problems_solutions_and_updates_and_the_test_is_apart(wired):
@@ -498,9 +532,9 @@ def by_hand(wired):
         if call.kind == "implicit":
             steps[name] = HOW[name].beta * pieces(log_probs(call.judge) - reference)
         else:
-            states, _ = call.judge.network.extend(test.tokens)
-            seen = (states @ call.judge.head.weight[0])[:, test.ends[0]]
-            steps[name] = seen + 0.3 * steps[experiment.LIKELIHOOD].cumsum(1)
+            states = call.judge.network.extend(test.tokens)[0] + call.judge.likely(test.reference[..., None])
+            steps[name] = call.judge.head(call.judge.norm(call.judge.block(states)[0]))[:, test.ends[0], 0]
+    steps[LABELS] = steps[LABELS].cumsum(1)  # of the whole so far
     steps[experiment.ALONE] = pieces(log_probs(wired.calls[CROSS].judge))
     return steps, test
 
@@ -526,7 +560,7 @@ def test_scores_are_those_worked_out_by_hand(wired):
         fine = torch.cat([steps[name][test.right].flatten(), steps[name][~test.right, :2].flatten()])
         share = (slips[:, None] < fine).float().mean().item()
         assert wired.scores[name, scores.WRONG_STEP] == pytest.approx(share, abs=1e-3), name
-    learnt = [best[name] for name in (CROSS, DPO, SCALAR, SHEPHERD, EQUAL)]
+    learnt = [best[name] for name in (CROSS, DPO, SCALAR, SHEPHERD, EQUAL, LABELS)]
     assert wired.scores[experiment.WEAKEST, scores.BEST] == pytest.approx(min(learnt), abs=1e-3)
     one = 100 * test.right.float().mean().item()
     for metric in (scores.BEST, scores.POLICY):
@@ -565,9 +599,11 @@ def test_claims_and_gates_compare_what_they_say_and_a_small_run_has_all_of_it(mo
         "C1c": (scores.BEST, CROSS, SCALAR),
         "C1d": (scores.BEST, CROSS, SHUFFLED),
         "C1e": (scores.BEST, CROSS, experiment.MAJORITY),
+        "C1f": (scores.BEST, CROSS, LABELS),
         "C3b": (scores.WRONG_STEP, CROSS, experiment.LIKELIHOOD),
         "C3c": (scores.WRONG_STEP, CROSS, SHEPHERD),
-        "C3d": (scores.TRACKS, CROSS, None),
+        "C3d": (scores.WRONG_STEP, CROSS, LABELS),
+        "C3e": (scores.TRACKS, CROSS, None),
         "C5b": (scores.BEST, CROSS, experiment.ALONE),
         "C6b": (scores.POLICY, CROSS, experiment.GENERATOR),
         "C6c": (scores.POLICY, DPO, experiment.GENERATOR),
@@ -596,7 +632,7 @@ def test_claims_and_gates_compare_what_they_say_and_a_small_run_has_all_of_it(mo
     monkeypatch.setattr(scores, "complete", Recorder().complete)
     with listening() as heard:
         outcome = PAPER.run(replace(PAPER.settings("probe"), prompts=6, problems=4, updates=2), 0)
-    assert len([name for name, _ in heard if name == "last loss"]) == 6
+    assert len([name for name, _ in heard if name == "last loss"]) == 7
     there = {(row["method"], row["metric"]) for row in outcome.scores}
     for claim in (*PAPER.claims, *PAPER.also):
         assert {(method, claim.metric) for method in claim.methods} <= there, claim.key
