@@ -23,6 +23,7 @@ RECIPES: dict[str, str | Recipe] = {
     "icl_gpt": "stages.zoo.in_context_tasks:RECIPE",
     "village_gpt": "stages.zoo.village:RECIPE",
     "notes_gpt": "stages.zoo.notes:RECIPE",
+    "tiny_clip": "stages.zoo.album:RECIPE",
     "chain_gpt": "stages.zoo.chain_prose:RECIPE",
     "reason_gpt": (
         "stages.papers.post_training.reinforcement_mid_training.start:RECIPE"

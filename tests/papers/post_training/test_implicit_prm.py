@@ -106,17 +106,6 @@ def test_q_is_the_soft_value_of_the_rewards_to_come_for_any_model():
         torch.testing.assert_close(q[here, n - 1], soft.expand(int(here.sum())), atol=1e-4, rtol=1e-3)
 
 
-def test_scores_read_the_steps_that_are_there():
-    steps = torch.tensor([[3.0, -1.0, 2.0], [1.0, 4.0, 0.0]])
-    ends = torch.tensor([[5, 8, 9], [5, 7, -1]])
-    assert method.lowest(steps, ends).tolist() == [-1, 1]
-    assert arms.total(steps, ends).tolist() == [4, 5]
-    assert arms.final(steps, ends).tolist() == [2, 4]
-    q = torch.tensor([[0.0, 0.5, 0.5, 2.0, 1.0]])
-    rises = method.step_rewards(q, torch.tensor([[1, 3, 4, -1]]))
-    torch.testing.assert_close(rises, torch.tensor([[0.5, 1.5, -1.0, 0.0]]))
-
-
 # ---- losses and training
 
 
@@ -298,9 +287,7 @@ def test_scalar_heads_read_states_and_likelihoods_and_learn_a_label_at_the_end_o
     other.reference[0, 30] -= 3
     changed = (rivals.judge_ends(judge, other) - logits).abs() > 1e-4
     assert changed.tolist() == [[True] * 4] + [[False] * 4] * 5  # likelihoods are read
-
-
-def test_a_heads_weights_are_a_seeds(generator, solutions):
+    # the new weights are a seed's
     how = Training(1e-9, 1, prompts=1)
     one, same, other = (rivals.scalar_judge(generator, solutions, how, seed, torch_rng(0)) for seed in (1, 1, 2))
     torch.testing.assert_close(one.head.weight, same.head.weight, rtol=0, atol=0)
@@ -344,7 +331,16 @@ def test_math_shepherd_calls_a_step_good_if_one_completion_is_right_and_counts_a
 # ---- the scores
 
 
-def test_choices_of_n_votes_and_first_wrong_steps_are_counted_by_hand(solutions, problems):
+def test_steps_choices_of_n_votes_and_first_wrong_steps_are_counted_by_hand(solutions, problems):
+    steps = torch.tensor([[3.0, -1.0, 2.0], [1.0, 4.0, 0.0]])
+    ends = torch.tensor([[5, 8, 9], [5, 7, -1]])
+    assert method.lowest(steps, ends).tolist() == [-1, 1]
+    assert arms.total(steps, ends).tolist() == [4, 5]
+    assert arms.final(steps, ends).tolist() == [2, 4]
+    q = torch.tensor([[0.0, 0.5, 0.5, 2.0, 1.0]])
+    rises = method.step_rewards(q, torch.tensor([[1, 3, 4, -1]]))
+    torch.testing.assert_close(rises, torch.tensor([[0.5, 1.5, -1.0, 0.0]]))
+
     generator = torch_rng(0)
     points = torch.rand(3 * 5, generator=generator)
     right = torch.rand(3 * 5, generator=generator) < 0.5
