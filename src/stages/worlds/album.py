@@ -15,16 +15,16 @@ from torch import Tensor
 from stages.seeding import torch_rng
 from stages.worlds import captions, shapes
 from stages.worlds.captions import COUNTS
-from stages.worlds.shapes import COLOURS, SHAPES, Classes, Scenes
+from stages.worlds.shapes import COLOURS, Classes, Scenes
 
 SIDE = 16
 MOST = len(COUNTS)  # things in a picture
-LARGE, SMALL = (0.28, 0.44), (0.14, 0.20)  # radii of things, as shares of the side
-TURN = 0.35  # greatest rotation either way, in radians: 20 degrees
-PLACEMENTS = 16  # of small things, of which the one is kept that hides least
+LARGE, SMALL = (0.28, 0.44), (0.12, 0.17)  # radii of things, as shares of the side
+TURN = 0.5  # greatest rotation either way, in radians: about 30 degrees
+PLACEMENTS = 32  # of small things, of which the one is kept that hides least
 WEB = {
-    **{"photo": 0.62, "flat": 0.29, "neon": 0.02, "noisy": 0.02, "faint": 0.02},
-    **{"negative": 0.01, "sketch": 0.02},
+    **{"photo": 0.63, "flat": 0.30, "faint": 0.02, "sketch": 0.02},
+    **{"neon": 0.01, "noisy": 0.01, "negative": 0.01},
 }  # how often each style is seen
 Images = Float[Tensor, "n 3 16 16"]
 Tokens = Int[Tensor, "n length"]
@@ -74,7 +74,8 @@ def render(scenes: Scenes) -> Images:
 
 
 def _sample(n: int, seed: int, size: tuple[float, float], **how) -> Scenes:
-    return shapes.sample(n, seed, objects=(1, MOST), texture="plain", size=size, **how)
+    how = {"texture": "plain", "rotation": (-TURN, TURN), **how}
+    return shapes.sample(n, seed, objects=(1, MOST), size=size, **how)
 
 
 def _drawn(
@@ -143,17 +144,12 @@ class Task:
         return render(drawn), label
 
 
+SKETCHED = ("circle", "square", "triangle", "star", "heart")
+NOISY = ("ring", "cross", "bar", "diamond")
+GLOWING = ("hexagon", "crescent", "arrow")
 TASKS = (
-    Task("shapes", "sketch", Classes.product(shape=SHAPES[:5])),
+    Task("shapes", "sketch", Classes.product(shape=SKETCHED)),
     Task("counts", "neon"),
-    Task(
-        "sixteen things",
-        "noisy",
-        Classes.product(shape=SHAPES[5:9], colour=COLOURS[::2]),
-    ),
-    Task(
-        "twelve things",
-        "neon",
-        Classes.product(shape=SHAPES[9:], colour=COLOURS[1::2]),
-    ),
+    Task("sixteen things", "noisy", Classes.product(shape=NOISY, colour=COLOURS[::2])),
+    Task("twelve things", "neon", Classes.product(shape=GLOWING, colour=COLOURS[1::2])),
 )

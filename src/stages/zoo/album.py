@@ -33,7 +33,7 @@ class Pairs:
 
     strides: tuple[int, ...] = (1, 2, 2, 2)
     pictures: int = 32_000
-    updates: int = 1_800
+    updates: int = 1_400
     batch: int = 256
     rate: float = 3e-3
     tests: int = 1_200

@@ -56,15 +56,6 @@ def softmax(logits):
 # ---- the stages
 
 
-def test_prototypes_are_class_means_of_length_one_and_nothing_for_no_pictures():
-    features = unit(5, 4)
-    found = method.prototypes(features, LABELS, 4)
-    for c in range(3):
-        mean = features[LABELS == c].mean(0)
-        torch.testing.assert_close(found[c], mean / mean.norm())
-    assert (found[3] == 0).all()
-
-
 def test_stage_one_is_three_cross_entropies():
     v = view()
     f, u, p = (each.numpy() for each in v)
@@ -91,7 +82,7 @@ def test_relations_are_softmaxes_at_half_the_scale_and_a_name_is_not_related_to_
         assert found[3][i][others] == pytest.approx(softmax(3.5 * u[others] @ u[y]))
 
 
-def test_disagreement_is_the_divergence_from_teacher_to_student_times_four():
+def test_disagreement_is_a_divergence_times_four_and_a_teacher_counts_by_the_probability_of_the_right_class():
     teacher, student = (method.relations(view(seed), LABELS, S) for seed in (0, 1))
     expected = np.zeros(5)
     for theirs, ours in zip(teacher, student, strict=True):
@@ -100,10 +91,7 @@ def test_disagreement_is_the_divergence_from_teacher_to_student_times_four():
     assert method.disagreement(teacher, student).numpy() == pytest.approx(expected)
     assert method.disagreement(teacher, teacher).abs().max() == 0
     assert (method.disagreement(student, teacher) - torch.tensor(expected)).abs().max() > 1e-3, "not symmetric"
-
-
-def test_a_teacher_counts_by_the_probability_of_the_right_class():
-    taught = [method.relations(view(seed), LABELS, S) for seed in (0, 1)]
+    taught = [teacher, student]
     found = method.trust(taught, LABELS)
     p = torch.stack([each[0].exp()[torch.arange(5), LABELS] for each in taught])
     torch.testing.assert_close(found, p / p.sum(0))
@@ -167,7 +155,13 @@ def test_gradients_reach_both_towers_of_the_student_and_no_one_else(lesson):
     assert not objective.visuals.requires_grad
 
 
-def test_visual_prototypes_move_a_tenth_of_the_way_if_their_class_was_seen(lesson):
+def test_visual_prototypes_are_class_means_and_move_a_tenth_of_the_way_if_their_class_was_seen(lesson):
+    vectors = unit(5, 4)
+    found = method.prototypes(vectors, LABELS, 4)
+    for c in range(3):
+        mean = vectors[c == LABELS].mean(0)
+        torch.testing.assert_close(found[c], mean / mean.norm())
+    assert (found[3] == 0).all(), "no pictures, no direction"
     student = network(0)
     objective = made(lesson, student, [network(1)])
     start = objective.visuals.clone()
@@ -197,7 +191,9 @@ def test_learning_returns_the_average_of_the_start_and_ten_states(lesson):
     assert torch.equal(student.image.project.weight, states[-1])
     assert student.log_scale.item() == network(0).log_scale.item(), "the temperature stays"
     moved = states[0] - start
-    assert moved.abs().max().item() == pytest.approx(5e-3, rel=1e-3), "half of the rate in the first of two warm-up steps"
+    assert moved.abs().max().item() == pytest.approx(5e-3, rel=1e-3), (
+        "half of the rate in the first of two warm-up steps"
+    )
     assert not any(p.requires_grad for m in (student, average) for p in m.parameters())
 
 
@@ -297,7 +293,7 @@ def wired():
     return recorder
 
 
-def test_each_arm_learns_task_after_task_from_its_own_model(wired):
+def test_each_arm_learns_task_after_task_with_its_own_objective_and_teachers(wired):
     assert list(ARMS) == NAMES
     lab = wired.lab
     place = 0
@@ -326,9 +322,6 @@ def test_each_arm_learns_task_after_task_from_its_own_model(wired):
     assert batches.shape == (12, 8)
     assert rate == experiment.JOINT_RATE
     assert sorted(set(lab.turns.tolist())) == [0, 1, 2, 3]
-
-
-def test_each_arm_has_its_own_objective_and_teachers(wired):
     kinds = [rivals.FineTune] * 2 + [MulKI] * 2
     kinds += [rivals.ZSCL, MulKI, rivals.WithoutRelations, rivals.FixedWeights]
     counts = [0, 0, 1, 1, 0, 2, 2, 2]
@@ -337,7 +330,6 @@ def test_each_arm_has_its_own_objective_and_teachers(wired):
             objective = wired.learnt[4 * k + task][1]
             assert type(objective) is kind, name
             assert len(getattr(objective, "teachers", ())) == count, name
-    lab = wired.lab
     with seeded(1):
         other = CLIP(ConvTower(), TextTower(len(captions.vocabulary()))).requires_grad_(False)
     seen = {model: Teacher(model, lab.lessons[2]).texts for model in (lab.original, other)}
@@ -411,24 +403,27 @@ def test_scores_are_what_the_planted_matrices_say(wired):
 def test_every_comparison_gate_and_profile_is_the_one_it_names(wired):
     table, s = tidy_scores({SEED: wired.outcome}), wired.scores
     found = {claim.key: effects(claim, table).item() for claim in (*PAPER.claims, *PAPER.also)}
-    ours, pairs = "MulKI", {
-        "C1": ("Transfer", "fine-tuning"),
-        "C2": ("Transfer", "ZSCL"),
-        "C3": ("Last", "original model only"),
-        "C4": ("Transfer", "previous model only"),
-        "C5": ("mean of Transfer and Last", "averaging only"),
-        "C1c": ("Last", "fine-tuning"),
-        "C1d": ("Avg", "fine-tuning"),
-        "C1e": ("Transfer", "zero-shot"),
-        "C1f": ("task just learnt", "fine-tuning"),
-        "C2b": ("Last", "ZSCL"),
-        "C2c": ("Avg", "ZSCL"),
-        "C3b": ("Transfer", "original model only"),
-        "C3c": ("mean of Transfer and Last", "original model only"),
-        "C4b": ("Last", "previous model only"),
-        "C5b": ("mean of Transfer and Last", "MulKI, no relations"),
-        "C5c": ("mean of Transfer and Last", "MulKI, fixed weights"),
-    }
+    ours, pairs = (
+        "MulKI",
+        {
+            "C1": ("Transfer", "fine-tuning"),
+            "C2": ("Transfer", "ZSCL"),
+            "C3": ("Last", "original model only"),
+            "C4": ("Transfer", "previous model only"),
+            "C5": ("mean of Transfer and Last", "averaging only"),
+            "C1c": ("Last", "fine-tuning"),
+            "C1d": ("Avg", "fine-tuning"),
+            "C1e": ("Transfer", "zero-shot"),
+            "C1f": ("task just learnt", "fine-tuning"),
+            "C2b": ("Last", "ZSCL"),
+            "C2c": ("Avg", "ZSCL"),
+            "C3b": ("Transfer", "original model only"),
+            "C3c": ("mean of Transfer and Last", "original model only"),
+            "C4b": ("Last", "previous model only"),
+            "C5b": ("mean of Transfer and Last", "MulKI, no relations"),
+            "C5c": ("mean of Transfer and Last", "MulKI, fixed weights"),
+        },
+    )
     expected = {key: s[ours, metric] - s[other, metric] for key, (metric, other) in pairs.items()}
     expected["C1b"] = s["averaging only", "Transfer"] - s["fine-tuning", "Transfer"]
     expected["C5d"] = s[ours, scores.TRUST]

@@ -123,23 +123,23 @@ def outcome(lab: Lab, how: Training) -> Judge:
 
 
 def shepherd(lab: Lab, how: Training, equal: bool = False) -> Judge:
-    """Learn from labelled steps, with a scalar head (Math-Shepherd).
+    """Learn from labelled steps, with the log-ratio so far as logit (Math-Shepherd).
 
     Args:
         equal: whether only so many prompts are labelled that no more tokens are written
             for them than for the bank.
     """
     bank, spent = labelled(lab, equal)
-    judge = scalar_judge(lab.generator, bank, how, lab.seed, lab.chance())
-    return Judge(judge, partial(judge_ends, judge), bank.prompts, spent)
-
-
-def labels(lab: Lab, how: Training) -> Judge:
-    """Learn from the same labels at equal tokens, with the log-ratio as reward."""
-    bank, spent = labelled(lab, equal=True)
     judge = implicit_judge(lab.generator, bank, labelled_values, how, lab.chance())
     logits = partial(values_at_ends, judge, beta=how.beta)
     return Judge(judge, partial(judge_ends, logits), bank.prompts, spent)
+
+
+def headed(lab: Lab, how: Training) -> Judge:
+    """Learn from labelled steps, with a scalar head."""
+    bank, spent = labelled(lab, equal=False)
+    judge = scalar_judge(lab.generator, bank, how, lab.seed, lab.chance())
+    return Judge(judge, partial(judge_ends, judge), bank.prompts, spent)
 
 
 def labelled(lab: Lab, equal: bool) -> tuple[Solutions, int]:

@@ -47,7 +47,7 @@ class Settings:
         only: arms that are run; all where it is empty.
     """
 
-    pictures: int = 480
+    pictures: int = 960
     tests: int = 480
     updates: int = 120
     batch: int = 32
