@@ -245,7 +245,7 @@ def test_zscl_agrees_with_the_original_about_reference_data_both_ways(lesson):
 # ---- the wiring of the experiment
 
 SEED = 4
-TINY = replace(PAPER.settings("probe"), pictures=32, tests=16)
+TINY = replace(PAPER.settings("probe"), updates=3)
 NAMES = [experiment.FINE_TUNE, experiment.AVERAGING, experiment.PREVIOUS, experiment.ORIGINAL]
 NAMES += [experiment.REFERRED, experiment.MULKI, experiment.PLAIN, experiment.FIXED]
 

@@ -193,7 +193,7 @@ PAPER = Paper(
     ),
     profiles={
         "probe": replace(
-            FULL, pictures=48, tests=32, updates=3, batch=8, reference=(20, 10)
+            FULL, pictures=32, tests=16, updates=2, batch=8, reference=(20, 10)
         ),
         "quick": replace(
             FULL, updates=60, only=(FINE_TUNE, AVERAGING, REFERRED, MULKI)
