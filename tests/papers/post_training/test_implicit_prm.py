@@ -117,6 +117,9 @@ def test_losses_are_those_worked_out_pair_by_pair_and_move_the_judge_alone(gener
     by_hand = [-F.logsigmoid(x if ok else -x) for x, ok in zip(r, right, strict=True)]
     loss = method.cross_entropy(judge, solutions, beta)
     assert loss.item() == pytest.approx(torch.stack(by_hand).mean().item(), rel=1e-4)
+    dealt = replace(solutions, right=solutions.right.roll(1))  # the answers count, not the labels of steps
+    other = [-F.logsigmoid(x if ok else -x) for x, ok in zip(r, [right[-1], *right[:-1]], strict=True)]
+    assert method.cross_entropy(judge, dealt, beta).item() == pytest.approx(torch.stack(other).mean().item(), rel=1e-4)
     pairs = [-F.logsigmoid(r[i] - r[i + 1]) for i in (0, 2)]  # the third prompt has no wrong solution
     found = method.preferences(judge, solutions, beta)
     assert found.item() == pytest.approx(torch.stack(pairs).mean().item(), rel=1e-4)
@@ -130,14 +133,15 @@ def test_losses_are_those_worked_out_pair_by_pair_and_move_the_judge_alone(gener
 
 
 def test_a_judge_starts_as_the_generator_and_learns_as_told(generator, solutions, monkeypatch):
-    seen, made = [], []
-    plain = method.optimiser
+    seen, made, fitted = [], [], []
+    plain, fit = method.optimiser, method.fit
 
     def objective(judge, part, beta):
         seen.append((len(part), beta, method.whole(judge, part).abs().max().item(), part.tokens[::2, 2:8].tolist()))
         return method.cross_entropy(judge, part, beta)
 
     monkeypatch.setattr(method, "optimiser", lambda *a, **o: (made.append((a[1:], o)), plain(*a, **o))[1])
+    monkeypatch.setattr(method, "fit", lambda *a, **o: (fitted.append((a[1], o)), fit(*a, **o))[1])
     before = copy.deepcopy(generator.state_dict())
     how = Training(0.01, 6, beta=0.4, prompts=5)
     judge = method.implicit_judge(generator, solutions, objective, how, torch_rng(0, "updates"))
@@ -145,18 +149,27 @@ def test_a_judge_starts_as_the_generator_and_learns_as_told(generator, solutions
     assert [one[:2] for one in seen] == [(10, 0.4)] * 6
     assert seen[0][2] < 1e-4 < seen[-1][2]
     assert seen[0][3] != seen[1][3]
+    asked = {tuple(prompt) for *_, prompts in seen for prompt in prompts}
+    assert asked == {tuple(prompt) for prompt in solutions.tokens[::2, 2:8].tolist()}, "every prompt is learnt from"
+    ((updates, options),) = fitted
+    assert (updates, options["clip"]) == (6, 1)
+    assert options["schedule"](6) == pytest.approx(0.1)
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
     assert not any(p.requires_grad for p in judge.parameters())
     again = method.implicit_judge(generator, solutions, method.cross_entropy, how, torch_rng(0, "updates"))
     assert torch.equal(judge.positions, again.positions)
     other = method.implicit_judge(generator, solutions, method.cross_entropy, how, torch_rng(1, "updates"))
     assert not torch.equal(judge.positions, other.positions)
+    monkeypatch.setattr(method, "fit", lambda *a, **o: fitted.append((a[1], o)))
+    method.learn(make_model(1), solutions, objective, Training(0.01, 200), torch_rng(0))
+    factor = fitted[-1][1]["schedule"]
+    assert [factor(step) for step in (0, 5, 6, 103, 200)] == pytest.approx([1 / 6, 1, 1, 0.55, 0.1])
 
 
 # ---- the bank
 
 
-def test_solutions_are_graded_by_their_answers_and_cut_into_steps(generator, problems, solutions):
+def test_solutions_are_graded_by_their_answers_and_cut_into_steps(generator, problems, solutions, monkeypatch):
     s = solutions
     assert s.ends.tolist() == [
         [30, 37, 44, 47],
@@ -177,13 +190,20 @@ def test_solutions_are_graded_by_their_answers_and_cut_into_steps(generator, pro
     assert s.mixed().tolist() == [0, 1]
     assert torch.equal(s.of(torch.tensor([2, 0])).tokens, s.tokens[[4, 5, 0, 1]])
     assert [len(part) for part in s.split(4)] == [4, 2]
+    asked, chance = [], torch_rng(0)
+    monkeypatch.setattr(bank, "write", lambda *given: (asked.append(given), s.tokens[:, 24:])[1])
+    again = bank.solve(generator, problems, 2, 0.7, chance)
+    assert asked == [(generator, problems.question, 24, 0.7, chance, 2)]
+    for name in ("tokens", "ends", "right", "answer", "labels"):
+        assert torch.equal(getattr(again, name), getattr(s, name)), name
+    assert (again.samples, again.prompts) == (2, 3)
 
 
 class Parrot:
     """Stands in for the generator: it writes planted answers, in turns right and wrong, and notes what it read."""
 
     def __init__(self, answer):
-        self.answer, self.read, self.asked = answer, [], []
+        self.answer, self.read, self.asked, self.chances = answer, [], [], []
 
     def extend(self, prefixes):
         self.read.append(prefixes)
@@ -195,6 +215,7 @@ class Parrot:
         assert torch.equal(2 * keys, values)
         whole = torch.cat([keys[:, 0, :, 0].long(), last], 1)
         self.asked.append((whole, new, temperature))
+        self.chances.append(generator)
         rows = torch.arange(len(last))
         right = rows % 4 != 1
         number = torch.where(right, self.answer + 1, 1 + (self.answer + 1) % 7)
@@ -203,9 +224,11 @@ class Parrot:
 
 
 def test_completions_go_on_from_every_step_but_the_last_and_are_shared_by_what_is_alike(solutions):
-    goal = torch.tensor([3, 3, 3])
+    goal = torch.tensor([3, 3, 5])  # 5 is never written
     parrot = Parrot(3)
-    found = bank.complete(parrot, solutions, goal, 2, 0.9, torch_rng(0))
+    chance = torch_rng(0)
+    found = bank.complete(parrot, solutions, goal, 2, 0.9, chance)
+    assert all(one is chance for one in parrot.chances)
     # at first the two solutions to a prompt are alike; the first prompt's part in the second step
     assert [(len(p), p.shape[1], new, t) for p, new, t in parrot.asked] == [
         (6, 31, 17, 0.9),
@@ -220,7 +243,7 @@ def test_completions_go_on_from_every_step_but_the_last_and_are_shared_by_what_i
             share[tuple(prefix.tolist())] = 0.5 if i % 2 == 0 else 1.0
     for row, ends in enumerate(solutions.ends.tolist()):
         ends = [end for end in ends if end >= 0]
-        expected = [share[tuple(solutions.tokens[row, : end + 1].tolist())] for end in ends[:-1]]
+        expected = [share[tuple(solutions.tokens[row, : end + 1].tolist())] * (row < 4) for end in ends[:-1]]
         expected += [float(solutions.right[row])] + [0] * (4 - len(ends))
         assert found.success[row].tolist() == expected, row
     assert found.cost.tolist() == [
@@ -231,7 +254,8 @@ def test_completions_go_on_from_every_step_but_the_last_and_are_shared_by_what_i
         [6, 6, 6, 0],
         [0, 0, 0, 0],
     ]
-    made = bank.write(parrot, torch.ones(3, 2, dtype=torch.long), 6, 0.8, torch_rng(0))
+    made = bank.write(parrot, torch.tensor([[1, 1], [2, 2], [3, 3]]), 6, 0.8, torch_rng(0), 2)
+    assert parrot.asked[-1][0].tolist() == [[1, 1], [1, 1], [2, 2], [2, 2], [3, 3], [3, 3]]
     assert (made[:, 2] == bank.END).all()
     assert (made[:, 3:] == PAD).all()
 
@@ -240,22 +264,60 @@ def test_lessons_end_when_the_running_mean_solves_enough_and_leave_it(monkeypatc
     looks, seen = iter([30, 40, 60, 90]), []
 
     def solved(model, n, samples, seed, name):
+        assert (n, samples, seed, name) == (120, 4, 5, "school")
         seen.append(model.positions.clone())
         return torch.full((4, 25), next(looks) / 100)
 
+    def average(model, keep):
+        assert keep == 0.6
+        return plain[1](model, keep)
+
+    def sample(n, *given):
+        sampled.append((n, *given))
+        return plain[2](n, 0, *given[1:])
+
+    def solve(model, problems, samples, temperature, chance):
+        asked.append((problems.question, samples, temperature, chance.initial_seed()))
+        return SimpleNamespace(right=torch.tensor([True, False, False, False, True, True]))
+
+    plain = (generators.solved, generators.average, chain_prose.sample)
     monkeypatch.setattr(generators, "solved", solved)
+    monkeypatch.setattr(generators, "average", average)
+    sampled, asked = [], []
     for name, value in (("FIRST", 4), ("FAR", 3), ("NEAR", 1)):
         monkeypatch.setattr(generators, name, value)
-    how = generators.Schooling(worked=8, solved=50, batch=4, rate=0.02, keep=0.5, width=16, depth=1)
+    how = generators.Schooling(worked=8, solved=50, batch=4, rate=0.02, keep=0.6, width=16, depth=1)
     with seeded(0):
         model = generators.make(how)
-    other = copy.deepcopy(model)
-    losses = generators.train(model, how, 0)
+    other, *pair = (copy.deepcopy(model) for _ in range(3))
+    losses = generators.train(model, how, 5)
     assert len(losses) == 8  # looks after 6, 7 and 8 updates
     assert losses[-1] < losses[0]
     assert torch.equal(model.positions, seen[-1])  # what was looked at is what is kept
-    assert len(generators.train(other, replace(how, solved=500, lessons=6), 0)) == 6
+    assert len(generators.train(other, replace(how, solved=500, lessons=6), 5)) == 6
     assert not torch.equal(other.positions, model.positions)
+    # a seed decides the problems, the order of lessons, the first weights and the looks
+    monkeypatch.setattr(generators, "chain_prose", SimpleNamespace(sample=sample, worked=chain_prose.worked))
+    for seed, each in zip((5, 6), pair, strict=True):
+        generators.train(each, replace(how, lessons=3), seed)
+    assert [(given[:2], given[3]) for given in sampled] == [((8, 5), ("worked",)), ((8, 6), ("worked",))]
+    assert not torch.equal(pair[0].positions, pair[1].positions)
+    trained = []
+    monkeypatch.setattr(generators, "train", lambda *given: trained.append(given))
+    made = generators.make_generator(6)
+    with seeded(6, "chain_generator"):
+        expected = generators.make(generators.Schooling())
+    assert torch.equal(made.positions, expected.positions)
+    assert trained == [(made, generators.Schooling(), 6)]
+    monkeypatch.setattr(bank, "solve", solve)
+    right = plain[0](model, 3, 2, 6, "school")
+    assert right.tolist() == [[True, False], [False, False], [True, True]]
+    ((question, *others),) = asked
+    assert torch.equal(question, bank.draw(3, 6, "school").question)
+    assert others == [2, 0.8, torch_rng(6, "implicit prm", "school").initial_seed()]
+    monkeypatch.setattr(generators, "solved", lambda model, n, samples, seed, name: right)
+    told = generators.measure(model, how, 6)
+    assert list(told.values()) == pytest.approx([50, 200 / 3])
 
 
 # ---- the rivals
@@ -370,7 +432,7 @@ def test_steps_choices_of_n_votes_and_first_wrong_steps_are_counted_by_hand(solu
 
 SEED = 4
 TINY = experiment.Settings(
-    shipped=True, prompts=7, samples=4, completions=2, problems=6, candidates=4, tracked=3, times=5, temperature=0.9
+    shipped=True, prompts=7, samples=4, completions=2, problems=6, candidates=8, tracked=3, times=5, temperature=0.9
 )
 CROSS, DPO, SCALAR = experiment.CROSS, experiment.DPO, experiment.SCALAR
 SHEPHERD, EQUAL, SHUFFLED = experiment.SHEPHERD, experiment.EQUAL, experiment.SHUFFLED
@@ -390,7 +452,10 @@ class Recorder:
 
     def solve(self, generator, problems, samples, temperature, chance):
         """Right solutions, but for a step and the answer of every third, and the first of every prompt."""
-        self.solved.append(SimpleNamespace(generator=generator, problems=problems, how=(samples, temperature)))
+        call = SimpleNamespace(generator=generator, problems=problems, how=(samples, temperature))
+        call.state = chance.get_state()
+        torch.rand(1, generator=chance)
+        self.solved.append(call)
         made = chain_prose.worked(problems).repeat_interleave(samples, 0)
         rows = torch.arange(len(made))
         wrong = (rows % 3 == 0) | (rows % samples == 0)
@@ -398,10 +463,12 @@ class Recorder:
         for place in (7 * 2 + 5, 22):
             made[:, place] = torch.where(wrong, 1 + made[:, place] % 7, made[:, place])
         prompts = problems.question.repeat_interleave(samples, 0)
-        return bank.graded(generator, prompts, made, problems.answer, samples)
+        found = bank.graded(generator, prompts, made, problems.answer, samples)
+        call.share = 100 * found.right.float().mean().item()
+        return found
 
     def complete(self, generator, solutions, answers, times, temperature, chance):
-        self.completed.append((generator, solutions, answers, times, temperature))
+        self.completed.append((generator, solutions, answers, times, temperature, chance.get_state()))
         shape = solutions.ends.shape
         success = (2 * uniform(*shape, seed=solutions.prompts)).floor() / 2
         return Completions(success, torch.full(shape, 9))
@@ -419,6 +486,7 @@ class Recorder:
             with seeded(30 + len(self.calls)):
                 judge = rivals.ScalarJudge(judge).requires_grad_(False)
         state = chance.get_state()
+        torch.rand(1, generator=chance)
         call = SimpleNamespace(
             kind=kind, generator=generator, bank=solutions, objective=objective, how=how, state=state, judge=judge
         )
@@ -456,11 +524,12 @@ def test_every_arm_learns_from_its_own_labels_in_its_own_way(wired):
     assert first.how == (4, 0.9)
     assert given.prompts == 7
     assert torch.equal(given.tokens[:, :24], first.problems.question.repeat_interleave(4, 0))
-    ((generator, completed, answers, *how),) = [one for one in wired.recorder.completed if one[1].prompts == 7]
+    ((generator, completed, answers, *how, state),) = [one for one in wired.recorder.completed if one[1].prompts == 7]
     assert generator is wired.model
     assert torch.equal(completed.tokens, given.tokens)
     assert torch.equal(answers, first.problems.answer)
     assert how == [2, 0.9]
+    assert torch.equal(state, torch_rng(SEED, "implicit prm", "completions").get_state())
     labels = uniform(*given.ends.shape, seed=7) >= 0.5
     answer = given.right[:, None].expand_as(labels)
     # 7 x 4 solutions have 24 tokens; with four steps completed at 9 tokens each they have 60
@@ -487,7 +556,8 @@ def test_every_arm_learns_from_its_own_labels_in_its_own_way(wired):
         assert torch.equal(call.bank.labels.bool(), truth), name
         same = torch.equal(call.bank.right, given.right[rows])
         assert same != (name == SHUFFLED), name
-    assert wired.calls[SHUFFLED].bank.right.sum() == given.right.sum()
+    order = torch.randperm(28, generator=torch_rng(SEED, "implicit prm", "shuffled"))
+    assert torch.equal(wired.calls[SHUFFLED].bank.right, given.right[order])
     spent = {name: wired.scores[name, scores.SPENT] for name in expected}
     own, all_in = 0.024, 0.060
     assert spent == pytest.approx(
@@ -507,6 +577,21 @@ def test_a_seed_decides_problems_solutions_and_updates_and_the_test_is_apart(wir
     assert not torch.equal(other.calls[CROSS].bank.right, wired.calls[SHUFFLED].bank.right)
     few = record(replace(TINY, only=(CROSS,), updates=3), SEED)
     assert few.calls[CROSS].how == replace(HOW[CROSS], updates=3)
+    many = record(replace(TINY, only=(CROSS,), updates=3_000), SEED)
+    assert many.calls[CROSS].how == HOW[CROSS]
+    for seed, run in ((SEED, wired), (SEED + 1, other)):
+        stream = torch_rng(seed, "implicit prm", "solutions")
+        for call in run.recorder.solved[:2]:
+            assert torch.equal(call.state, stream.get_state())
+            torch.rand(1, generator=stream)
+    # a seed trains its own generator where none is shipped
+    made = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generators, "make_generator", lambda seed: (made.append((seed, make_model(9))), made[0][1])[1])
+        own = record(replace(TINY, shipped=False, only=(CROSS,)), SEED)
+    ((seed, model),) = made
+    assert seed == SEED
+    assert {call.generator for call in (*own.recorder.solved[:2], own.calls[CROSS])} == {model}
 
 
 def by_hand(wired):
@@ -547,8 +632,8 @@ def test_scores_are_those_worked_out_by_hand(wired):
     steps[experiment.SUM] = steps[CROSS]
     best = {}
     for name, each in points.items():
-        picked = each.view(6, 4).argmax(1)
-        best[name] = 100 * test.right.view(6, 4).gather(1, picked[:, None]).float().mean().item()
+        picked = each.view(6, 8).argmax(1)
+        best[name] = 100 * test.right.view(6, 8).gather(1, picked[:, None]).float().mean().item()
         assert wired.scores[name, scores.BEST] == pytest.approx(best[name], abs=1e-3), name
         gap = each[test.right][:, None] - each[~test.right]
         share = ((gap > 1e-5).float() + (gap.abs() <= 1e-5) / 2).mean().item()  # some have their worst step in common
@@ -557,22 +642,40 @@ def test_scores_are_those_worked_out_by_hand(wired):
         fine = torch.cat([steps[name][test.right].flatten(), steps[name][~test.right, :2].flatten()])
         share = (slips[:, None] < fine).float().mean().item()
         assert wired.scores[name, scores.WRONG_STEP] == pytest.approx(share, abs=1e-3), name
-    learnt = [best[name] for name in (CROSS, DPO, SCALAR, SHEPHERD, EQUAL, HEADED)]
+    assert experiment.REWARDS == (CROSS, DPO, SCALAR, SHEPHERD, EQUAL, HEADED)
+    learnt = [best[name] for name in experiment.REWARDS]
     assert wired.scores[experiment.WEAKEST, scores.BEST] == pytest.approx(min(learnt), abs=1e-3)
     one = 100 * test.right.float().mean().item()
     for metric in (scores.BEST, scores.POLICY):
         assert wired.scores[experiment.GENERATOR, metric] == pytest.approx(one)
     assert wired.scores[experiment.GENERATOR, scores.MIXED] == pytest.approx(500 / 6)
     assert wired.scores[experiment.ORACLE, scores.BEST] == pytest.approx(100)
+    # all wrong answers to a prompt are one number, and two prompts have as many wrong as right ones
+    share = test.right.view(6, 8).float().mean(1)
+    assert (share == 0.5).sum() == 2
+    voted = 100 * ((share > 0.5).float() + (share == 0.5) / 2).mean().item()
+    assert wired.scores[experiment.MAJORITY, scores.BEST] == pytest.approx(voted)
+    for row in wired.outcome.curves:
+        assert row["x"] == [1, 2, 4, 8]
+        assert row["y"][0] == pytest.approx(one, abs=1e-3), row["method"]
+        assert row["y"][-1] == pytest.approx(wired.scores[row["method"], scores.BEST], abs=1e-3), row["method"]
+    assert len(wired.outcome.curves) == len(best) + 2
     solvers = [call.generator for call in wired.recorder.solved]
     assert solvers == [wired.model, wired.model, wired.calls[CROSS].judge, wired.calls[DPO].judge]
     assert all(call.problems is wired.recorder.solved[1].problems for call in wired.recorder.solved[2:])
-    ((_, tracked, answers, times, _),) = [one for one in wired.recorder.completed if one[1].prompts == 3]
-    assert torch.equal(tracked.tokens, test.tokens[[0, 4, 8]])
-    assert (tracked.samples, times) == (1, 5)
+    assert [call.how for call in wired.recorder.solved] == [(4, 0.9), (8, 0.9), (4, 0.9), (4, 0.9)]
+    for name, call in zip((CROSS, DPO), wired.recorder.solved[2:], strict=True):
+        assert torch.equal(call.state, torch_rng(SEED, "implicit prm", "policy").get_state())
+        assert wired.scores[name, scores.POLICY] == pytest.approx(call.share)
+        assert abs(call.share - one) > 1
+    ((source, tracked, answers, times, heat, state),) = [one for one in wired.recorder.completed if one[1].prompts == 3]
+    assert source is wired.model
+    assert torch.equal(tracked.tokens, test.tokens[[0, 8, 16]])
+    assert (tracked.samples, times, heat) == (1, 5, 0.9)
+    assert torch.equal(state, torch_rng(SEED, "implicit prm", "tracked").get_state())
     assert torch.equal(answers, wired.recorder.solved[1].problems.answer[:3])
     found = wired.outcome.exhibits["tracked"]
-    torch.testing.assert_close(found.q, steps[CROSS][[0, 4, 8]].cumsum(1), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(found.q, steps[CROSS][[0, 8, 16]].cumsum(1), atol=1e-3, rtol=1e-3)
     rank = spearmanr(found.q[:, :-1].flatten(), found.success[:, :-1].flatten()).statistic
     assert wired.scores[CROSS, scores.TRACKS] == pytest.approx(rank)
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch.nn import functional as F
 
-from stages.evidence import effects, tidy_scores
+from stages.evidence import Outcome, effects, tidy_scores
 from stages.evidence.gates import measure_gates
 from stages.papers.vision_language.concept_frequency import PAPER, corpora, experiment, method, scores
 from stages.papers.vision_language.concept_frequency.corpora import GLYPHS, NAMES, World, collect
@@ -26,8 +27,8 @@ from stages.papers.vision_language.concept_frequency.experiment import (
 )
 from stages.papers.vision_language.concept_frequency.method import Hits
 from stages.papers.vision_language.concept_frequency.scores import Curve
-from stages.seeding import torch_rng
-from stages.worlds import captions
+from stages.seeding import rng, torch_rng
+from stages.worlds import captions, glyphs
 
 # ---- counting
 
@@ -64,6 +65,20 @@ def test_the_line_its_share_and_the_correlation_against_scipy():
     intercept, slope = method.line(x, y)
     left = ((y - intercept - slope * x) ** 2).sum() / ((y - y.mean()) ** 2).sum()
     assert method.explained(x, y) == pytest.approx(100 * (1 - left))
+    counts = np.geomspace(3, 900, GLYPHS).round()
+    x, y = np.log10(counts), 40 + 9 * np.log10(counts) + 8 * np.random.default_rng(3).normal(size=GLYPHS)
+    outcome = Outcome()
+    scores.score_form(outcome, Curve(counts, y), 6)
+    told = {(row["method"], row["metric"]): row["value"] for row in outcome.scores}
+    r = stats.pearsonr(x, y).statistic
+    means = [stats.binned_statistic(x, values, "mean", 12).statistic for values in (x, y)]
+    assert told["glyphs", scores.CORRELATION] == pytest.approx(r)
+    assert told["12 bins", scores.CORRELATION] == pytest.approx(stats.pearsonr(*means).statistic)
+    assert told["12 bins", scores.CORRELATION] > r + 0.05
+    assert told["in log count", scores.EXPLAINED] == pytest.approx(100 * r**2)
+    part = rng(6, "concepts", "folds").permutation(GLYPHS) % 8
+    for name, fit in (("line", method.fit_line), ("logistic", method.fit_logistic)):
+        assert told[name, scores.ERROR] == pytest.approx(method.held_out_error(fit, x, y, part)), name
 
 
 def test_bins_are_of_equal_width_and_empty_ones_are_left_out():
@@ -111,6 +126,12 @@ def test_within_glyphs_what_makes_one_hard_drops_out():
     values = chance.normal(size=(3, 40))
     (expected, *_), *_ = np.linalg.lstsq(table, values.flatten(), rcond=None)
     assert method.within_slope(other, values) == pytest.approx(expected)
+    once = Curve(np.array([1.0, 0, 10, 10]), np.arange(4.0))
+    again, outcome = Curve(np.array([10.0, 1, 0, 1]), np.array([9.0, 7, 1, 0])), Outcome()
+    with np.errstate(divide="ignore"):
+        scores.score_within(outcome, "again", again, once)
+    # a decade more gives the first glyph 9 points and the last one 3; those that are absent once do not count
+    assert outcome.scores[0]["value"] == pytest.approx((9 + 3) / 2)
 
 
 # ---- the corpora
@@ -152,6 +173,9 @@ def test_ranks_are_drawn_anew_by_each_seed_and_reversed_in_the_control(world):
     again = collect(world, 1_000, corpora.zipf)
     assert torch.equal(again.pictures.images(), forth.pictures.images())
     assert not torch.equal(collect(other, 1_000, corpora.zipf).opening, forth.opening)
+    assert set(forth.opening.tolist()) == set(range(len(captions.OPENINGS)))
+    order = [collect(one, GLYPHS, corpora.uniform).pictures.label for one in (world, other)]
+    assert not torch.equal(*order)
 
 
 def test_pictures_are_ink_on_paper_of_other_colours_and_tests_are_new(world):
@@ -170,6 +194,8 @@ def test_pictures_are_ink_on_paper_of_other_colours_and_tests_are_new(world):
     other = World.of(8, 3)
     assert (other.test.colours != world.test.colours).all()
     assert not torch.equal(other.test.ink, world.test.ink)
+    written = glyphs.write(world.characters, pictures.label[:5], 7, 16, unsteady=0.9, stream=("concepts", "train"))
+    torch.testing.assert_close(pictures.ink[:5], written)
     assert corpora.likeness(pictures.ink[:5], pictures.ink) == pytest.approx(torch.ones(5), abs=1e-5)
 
 
@@ -187,6 +213,9 @@ def test_captions_name_the_glyph_or_another_one(world):
     assert method.frequencies(experiment.true_hits(corpus).matched).tolist() == right.tolist()
     exchanged = np.bincount(corpus.named[wrong], minlength=GLYPHS)
     assert not torch.equal(corpora.renamed(corpus.pictures.label, 0.2, 8), corpus.named)
+    label, often = corpus.pictures.label, np.bincount(corpus.pictures.label, minlength=GLYPHS)
+    for glyph in np.flatnonzero(often > 90):
+        assert 0.05 < wrong[label == glyph].float().mean() < 0.4, "captions of all glyphs are wrong as often"
     common = world.rank < 20
     assert 0.4 < exchanged[common].sum() / 400 < 0.85, "common names are given away as often"
 
@@ -198,6 +227,9 @@ def test_pruning_leaves_out_the_pictures_most_like_test_pictures(world):
     near = corpora.likeness(whole.pictures.ink, world.test.ink)
     kept = corpora.likeness(corpus.pictures.ink, world.test.ink)
     assert torch.equal(kept.sort().values, near.sort().values[:600])
+    rows = near.argsort(stable=True)[:600].sort().values
+    assert torch.equal(corpus.pictures.label, whole.pictures.label[rows])
+    assert torch.equal(corpus.pictures.images(), whole.pictures.images()[rows])
 
 
 # ---- the wiring of the experiment
@@ -213,6 +245,7 @@ class Recorder:
 
     def __init__(self):
         self.collected, self.learnt, self.tested, self.tagged, self.worlds = [], [], [], [], []
+        self.labels = []
 
     def collect(self, world, pairs, by_rank, **how):
         corpus = collect(world, pairs, by_rank, **how)
@@ -229,19 +262,21 @@ class Recorder:
         return model
 
     def accuracy(self, model, label):
+        self.labels.append(label)
         counts = method.frequencies(experiment.true_hits(self.learnt[-1][0]).matched)
         logs = np.log10(np.maximum(counts, 1) / 10)
         return torch.from_numpy(BASE[model] + STEEP[model] * logs)
 
     def tags(self, model, pictures):
         self.tagged.append((model, pictures))
-        found = torch.nn.functional.one_hot(pictures.label, GLYPHS).double().numpy()
+        found = F.one_hot(pictures.label, GLYPHS).double().numpy()
+        told = self.learnt[3][0].named
+        found[::7] = F.one_hot(told, GLYPHS)[::7].numpy()  # finds what the caption says
         found[::4] = 0.3  # finds nothing in each fourth picture
         return found
 
 
-@pytest.fixture(scope="module")
-def wired():
+def record(settings):
     recorder = Recorder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "collect", recorder.collect)
@@ -249,13 +284,18 @@ def wired():
         patch.setattr(experiment, "named", recorder.named)
         patch.setattr(experiment, "accuracy_by_class", recorder.accuracy)
         patch.setattr(experiment, "tagged", recorder.tags)
-        recorder.outcome = PAPER.run(TINY, SEED)
+        recorder.outcome = PAPER.run(settings, SEED)
     recorder.scores = {(row["method"], row["metric"]): row["value"] for row in recorder.outcome.scores}
     recorder.by_rank = {
         row["method"]: (row["x"], row["y"]) for row in recorder.outcome.curves if row["name"] == scores.BY_RANK
     }
-    recorder.curves = {name: recorder.outcome.exhibits[name][2] for name in ARMS}
+    recorder.curves = {name: recorder.outcome.exhibits[name][2] for name in settings.only or ARMS}
     return recorder
+
+
+@pytest.fixture(scope="module")
+def wired():
+    return record(TINY)
 
 
 def test_each_arm_learns_its_own_corpus_and_all_take_one_test(wired):
@@ -278,9 +318,12 @@ def test_each_arm_learns_its_own_corpus_and_all_take_one_test(wired):
     assert [model for model, _ in wired.tested] == list(BASE)
     assert all(pictures is world.test for _, pictures in wired.tested)
     assert len(world.test) == 2 * GLYPHS
+    assert all(torch.equal(label, world.test.label) for label in wired.labels)
     ((model, pictures),) = wired.tagged
     assert model == UNIFORM
     assert pictures is wired.learnt[3][0].pictures
+    few = record(replace(TINY, only=(ZIPF, PRUNED)))
+    assert [how for *_, how in few.collected] == [{}, {"pruned": 0.25}], "no other arm is run"
 
 
 def test_scores_are_what_the_planted_curves_say(wired):
@@ -303,23 +346,42 @@ def test_scores_are_what_the_planted_curves_say(wired):
     slope = (change * (back.accuracy - forth.accuracy)).sum() / (change**2).sum()
     assert found[REVERSED, scores.WITHIN] == pytest.approx(slope)
     assert slope > 0
+    drawn = {(row["method"], row["name"]): (row["x"], row["y"]) for row in wired.outcome.curves}
+    assert drawn[REVERSED, scores.CHANGE][0] == pytest.approx(change)
+    assert drawn[REVERSED, scores.CHANGE][1] == pytest.approx(back.accuracy - forth.accuracy)
+    for name in (ZIPF, FIFTH, TWO_FIFTHS, PRUNED, REVERSED):
+        seen = wired.curves[name].seen
+        order = seen.counts.argsort(kind="stable")
+        points = np.array([seen.log_counts, seen.accuracy])[:, order]
+        assert np.array(drawn[name, scores.BY_COUNT]) == pytest.approx(points)
+        means = method.binned(seen.log_counts, seen.accuracy)
+        assert np.array(drawn[name, scores.BY_BIN]) == pytest.approx(np.array(means))
     assert found["in log count", scores.EXPLAINED] == pytest.approx(100)
     share = 100 * np.corrcoef(forth.counts, forth.accuracy)[0, 1] ** 2
     assert found["in count", scores.EXPLAINED] == pytest.approx(share)
     assert found["glyphs", scores.CORRELATION] == pytest.approx(1)
     assert found["line", scores.ERROR] == pytest.approx(0, abs=1e-6)
-    assert found["logistic", scores.ERROR] > 0
+    part = rng(SEED, "concepts", "folds").permutation(GLYPHS) % 8
+    wrong = method.held_out_error(method.fit_logistic, forth.log_counts, forth.accuracy, part)
+    assert found["logistic", scores.ERROR] == pytest.approx(wrong)
+    assert wrong > 0
     for name in (FIFTH, TWO_FIFTHS, PRUNED):
         seen = wired.curves[name].seen
         level = seen.accuracy - 40 - 20 * (seen.log_counts - 1)
         assert found[name, scores.LEVEL] == pytest.approx(level.mean()), name
     fifth = wired.learnt[3][0]
     right = fifth.named == fifth.pictures.label
-    untagged = torch.arange(600) % 4 == 0
-    assert found[FIFTH, scores.FOUND] == pytest.approx(100 * (untagged | ~right).sum() / 600)
+    untagged, fooled = (torch.arange(600) % n == 0 for n in (4, 7))
+    assert (fooled & ~untagged & ~right).sum() > 5
+    assert found[FIFTH, scores.FOUND] == pytest.approx(100 * (untagged | ~(right | fooled)).sum() / 600)
     assert found[FIFTH, scores.RECALL] == pytest.approx(100 * (right & ~untagged).sum() / right.sum())
     curve = Curve(np.array([0.0, 10.0, 100.0]), np.array([50.0, 1.0, 3.0]))
     assert curve.seen.log_counts.tolist() == [1, 2], "a count of zero has no logarithm"
+    absent, outcome = Curve(np.where(rank >= 90, 0, forth.counts), forth.accuracy), Outcome()
+    scores.score(outcome, "absent", absent, rank)
+    told = {row["metric"]: row["value"] for row in outcome.scores}
+    for metric in (scores.MEAN, scores.SPREAD, scores.RAREST, scores.COMMONEST):
+        assert told[metric] == pytest.approx(found[ZIPF, metric]), "what never occurs is tested, too"
 
 
 def test_every_comparison_gate_and_profile_is_the_one_it_names(wired):
@@ -392,7 +454,12 @@ def test_a_network_learns_its_corpus_with_a_seeds_weights_and_batches(world, mon
     assert logits.shape == (3 * GLYPHS, GLYPHS)
     alone = model(world.test.images()[:4], captions.prompts(corpora.vocabulary(), NAMES, [""])[0])
     assert not torch.allclose(logits[:4], alone), "eight templates, not one"
+    names = captions.prompts(corpora.vocabulary(), NAMES)
+    classes = F.normalize(torch.stack([model.encode_texts(each) for each in names]).mean(0), dim=1)
+    expected = model.compare(model.encode_images(world.test.images()[:4]), classes)
+    torch.testing.assert_close(logits[:4], expected, atol=1e-4, rtol=1e-3)
     tags = experiment.tagged(model, world.test)
+    assert tags[:4] == pytest.approx(expected.softmax(1).numpy(), abs=1e-4)
     assert tags.sum(1) == pytest.approx(np.ones(len(tags)), abs=1e-4)
 
 

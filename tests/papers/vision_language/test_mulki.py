@@ -316,11 +316,11 @@ def test_each_arm_learns_task_after_task_with_its_own_objective_and_teachers(wir
         assert type(objective) is rivals.FineTune
         assert objective.lesson is lab.lessons[task]
         assert torch.equal(batches, lab.batches[task])
-        assert rate == experiment.ALONE_RATE
+        assert rate == experiment.RATE
     _, joint, batches, rate = wired.learnt[36]
     assert [each.lesson for each in joint.each] == lab.lessons
     assert batches.shape == (12, 8)
-    assert rate == experiment.JOINT_RATE
+    assert rate == experiment.RATE
     assert sorted(set(lab.turns.tolist())) == [0, 1, 2, 3]
     kinds = [rivals.FineTune] * 2 + [MulKI] * 2
     kinds += [rivals.ZSCL, MulKI, rivals.WithoutRelations, rivals.FixedWeights]

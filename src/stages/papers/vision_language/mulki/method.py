@@ -88,16 +88,13 @@ def prototypes(
 
 def elicit(view: View, labels: Labels, scale: Tensor) -> Float[Tensor, ""]:
     """Return the loss of stage 1, Eliciting Ideas: pictures are aligned with textual
-    and visual prototypes, and the textual prototypes with the visual ones.
+    and visual prototypes, and the textual prototypes with the visual ones (eq. 2).
     """
-    own = view.texts[labels]
-    logits = (view.images @ view.texts.T, own @ view.visuals.T)
-    to_text, text_to_visual = (scale * each for each in logits)
-    to_visual = scale * view.images @ view.visuals.T
-    loss = smoothed(to_text, labels)
-    return loss + ALIGNED * (
-        F.cross_entropy(text_to_visual, labels) + F.cross_entropy(to_visual, labels)
-    )
+    f, u, v = view
+    to_text = smoothed(scale * f @ u.T, labels)
+    between = F.cross_entropy(scale * u[labels] @ v.T, labels)
+    to_visual = F.cross_entropy(scale * f @ v.T, labels)
+    return to_text + ALIGNED * (between + to_visual)  # eq. 2
 
 
 def smoothed(logits: Float[Tensor, "batch classes"], labels: Labels) -> Tensor:
@@ -107,48 +104,47 @@ def smoothed(logits: Float[Tensor, "batch classes"], labels: Labels) -> Tensor:
 
 def relations(view: View, labels: Labels, scale: Tensor) -> Knowledge:
     """Return the knowledge of stage 2, Adding New Ideas: log-probabilities that relate
-    each picture, and the name of its class, to all prototypes.
+    each picture, and the name of its class, to all prototypes (eq. 3).
     """
-    own = view.texts[labels]
-    itself = F.one_hot(labels, len(view.texts)).bool()
+    f, u, v = view
     s = scale / TEMPERATURE
+    itself = F.one_hot(labels, len(u)).bool()
+    among_names = (s * u[labels] @ u.T).masked_fill(itself, NEVER)
     return (
-        (s * view.images @ view.texts.T).log_softmax(1),  # I -> u
-        (s * view.images @ view.visuals.T).log_softmax(1),  # I -> v
-        (s * own @ view.visuals.T).log_softmax(1),  # u -> v
-        (s * own @ view.texts.T).masked_fill(itself, NEVER).log_softmax(1),  # u -> u
+        (s * f @ u.T).log_softmax(1),  # R1, eq. 3
+        (s * f @ v.T).log_softmax(1),  # R2
+        (s * u[labels] @ v.T).log_softmax(1),  # R3
+        among_names.log_softmax(1),  # R4
     )
 
 
-def disagreement(teacher: Knowledge, student: Knowledge) -> Float[Tensor, " batch"]:
-    """Return T² Σ KL(teacher || student) over relations, for each picture."""
+def disagreement(teacher: Knowledge, student: Knowledge) -> Float[Tensor, " n"]:
+    """Return how far a student is from a teacher, for each picture (eq. 4)."""
     each = [
         F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1)
         for theirs, ours in zip(teacher, student, strict=True)
     ]
-    return TEMPERATURE**2 * torch.stack(each).sum(0)
+    return TEMPERATURE**2 * torch.stack(each).sum(0)  # eq. 4
 
 
-def trust(
-    taught: Sequence[Knowledge], labels: Labels
-) -> Float[Tensor, "teachers batch"]:
-    """Return the weights of stage 3, Distinguishing Ideas: a teacher counts the more,
-    the more probable it finds a picture's class.
+def trust(taught: Sequence[Knowledge], labels: Labels) -> Tensor:
+    """Return the weights of stage 3, Distinguishing Ideas, (teachers, n): a teacher
+    counts the more, the more probable it finds a picture's class (eq. 5).
     """
-    found = torch.stack([knowledge[0] for knowledge in taught])  # log R of I -> u
+    found = torch.stack([knowledge[0] for knowledge in taught])  # log R1
     index = labels.expand(len(found), -1)[..., None]
-    return found.gather(2, index)[..., 0].softmax(0)
+    return found.gather(2, index)[..., 0].softmax(0)  # eq. 5
 
 
 @torch.no_grad()
 def connect(average: CLIP, previous: CLIP, kept: float = KEPT) -> CLIP:
     """Return the model of stage 4, Making Connections: so much of the student's average
-    over a task, and the rest of the model before it.
+    over a task, and the rest of the model before it (eq. 6).
     """
     connected = deepcopy(average)
     pairs = zip(connected.parameters(), previous.parameters(), strict=True)
     for new, old in pairs:
-        new.lerp_(old, 1 - kept)
+        new.lerp_(old, 1 - kept)  # eq. 6
     return connected
 
 
@@ -191,13 +187,12 @@ class MulKI:
         self.seen: tuple[Tensor, Labels] | None = None
 
     def loss(self, student: CLIP, rows: Batch) -> Tensor:
-        """Return the loss of stages 1 to 3; gradients flow to the student alone."""
+        """Return the loss (eq. 5); gradients flow to the student alone."""
         labels = self.lesson.labels[rows]
         images = student.encode_images(self.lesson.images[rows])
-        texts = class_vectors(student, self.lesson.prompts)
-        view = View(images, texts, self.visuals)
-        scale = student.log_scale.exp()
+        view = View(images, class_vectors(student, self.lesson.prompts), self.visuals)
         self.seen = (images.detach(), labels)
+        scale = student.log_scale.exp()
         learnt = self.relate(view, labels, scale)
         taught = [self.relate(t.view(rows), labels, t.scale) for t in self.teachers]
         apart = torch.stack([disagreement(each, learnt) for each in taught])
