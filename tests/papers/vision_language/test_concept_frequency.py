@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from stages.evidence import Outcome, effects, tidy_scores
 from stages.evidence.gates import measure_gates
+from stages.models import seeded
+from stages.models.clip import CLIP, ConvTower, TextTower
 from stages.papers.vision_language.concept_frequency import PAPER, corpora, experiment, method, scores
 from stages.papers.vision_language.concept_frequency.corpora import GLYPHS, NAMES, World, collect
 from stages.papers.vision_language.concept_frequency.experiment import (
@@ -450,6 +452,9 @@ def test_a_network_learns_its_corpus_with_a_seeds_weights_and_batches(world, mon
     assert not torch.equal(first.weight, later.weight)
     assert not torch.equal(first.rows, later.rows)
     assert not any(p.requires_grad for p in model.parameters())
+    with seeded(3, "concepts"):
+        start = CLIP(ConvTower(), TextTower(len(corpora.vocabulary()), depth=0)).state_dict()
+    torch.testing.assert_close(model.cpu().state_dict(), start, rtol=0, atol=0)
     logits = experiment.named(model, world.test)
     assert logits.shape == (3 * GLYPHS, GLYPHS)
     alone = model(world.test.images()[:4], captions.prompts(corpora.vocabulary(), NAMES, [""])[0])
