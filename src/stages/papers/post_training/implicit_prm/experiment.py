@@ -247,16 +247,16 @@ PAPER = Paper(
         " of states and tokens, and with the true labels of all steps (35). So heads"
         " have a block more, which also reads how likely each token is. They then pick"
         " about as likelihood does, even from true labels (63). Math-Shepherd's labels"
-        " are therefore learnt by log-ratios as well, a stronger rival than was planned,"
-        " and C1 and C2 are judged against this one.",
+        " are therefore learnt by log-ratios as well, a stronger rival than was"
+        " planned, and C1 and C2 are judged against this one.",
         "Solutions that begin alike share their completions, so that labelled steps"
         " cost less: equal tokens are at nearly half of the prompts, not at an eighth.",
         "Tuned on 400 validation problems of seeds 1000 and 1001, with generators that"
         " were stopped at 48 instead of 45 %. On the two, cross-entropy had 85.5 and"
         " 96.0 % with these settings, 76.5 and 95.8 at twice the rate; DPO 69.2 and"
-        " 88.0, or 69.5 and 83.5 with 5e-4 and β = 3; Math-Shepherd at equal tokens 83.8"
-        " and 92.2; heads 62 to 64; likelihood 61.3 and 60.0. Math-Shepherd at equal"
-        " prompts had 87.0 on seed 1000.",
+        " 88.0, or 69.5 and 83.5 with 5e-4 and β = 3; Math-Shepherd at equal tokens"
+        " 83.8 and 92.2; heads 62 to 64; likelihood 61.3 and 60.0. Math-Shepherd at"
+        " equal prompts had 87.0 on seed 1000.",
         "A record of earlier settings was stopped in its seventh seed and thrown away,"
         " since all heads, which then started as likelihood, picked as it does: on seeds"
         " 0, 1 and 2 they had 58.0, 62.0 and 70.0 % each, cross-entropy 66.7, 75.3 and"

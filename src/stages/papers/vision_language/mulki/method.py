@@ -118,8 +118,8 @@ def relations(view: View, labels: Labels, scale: Tensor) -> Knowledge:
     )
 
 
-def disagreement(teacher: Knowledge, student: Knowledge) -> Float[Tensor, " n"]:
-    """Return how far a student is from a teacher, for each picture (eq. 4)."""
+def disagreement(teacher: Knowledge, student: Knowledge) -> Tensor:
+    """Return how far a student is from a teacher, (n): one number a picture (eq. 4)."""
     each = [
         F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1)
         for theirs, ours in zip(teacher, student, strict=True)
