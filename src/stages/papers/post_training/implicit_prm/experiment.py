@@ -258,9 +258,9 @@ PAPER = Paper(
         " 83.8 and 92.2; heads 62 to 64; likelihood 61.3 and 60.0. Math-Shepherd at"
         " equal prompts had 87.0 on seed 1000.",
         "A record of earlier settings was stopped in its seventh seed and thrown away,"
-        " since all heads, which then started as likelihood, picked as it does: on seeds"
-        " 0, 1 and 2 they had 58.0, 62.0 and 70.0 % each, cross-entropy 66.7, 75.3 and"
-        " 84.0, DPO 54.7, 38.0 and 70.0. So reported seeds were seen before.",
+        " since all heads, which then started as likelihood, picked as it does: on"
+        " seeds 0, 1 and 2 they had 58.0, 62.0 and 70.0 % each, cross-entropy 66.7,"
+        " 75.3 and 84.0, DPO 54.7, 38.0 and 70.0. So reported seeds were seen before.",
     ),
     profiles={
         "probe": replace(
