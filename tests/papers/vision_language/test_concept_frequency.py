@@ -231,6 +231,7 @@ def test_pruning_leaves_out_the_pictures_most_like_test_pictures(world):
     assert torch.equal(kept.sort().values, near.sort().values[:600])
     rows = near.argsort(stable=True)[:600].sort().values
     assert torch.equal(corpus.pictures.label, whole.pictures.label[rows])
+    assert torch.equal(corpus.named, corpus.pictures.label), "captions go with the pictures that are left"
     assert torch.equal(corpus.pictures.images(), whole.pictures.images()[rows])
 
 
