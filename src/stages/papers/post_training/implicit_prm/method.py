@@ -93,7 +93,8 @@ def cross_entropy(model: nn.Module, solutions: Solutions, beta: float) -> Loss:
     """Return the cross-entropy of σ(r) and "the answer is right", solution by solution
     (eq. 4).
     """
-    return outcome_loss(whole(model, solutions), solutions.right, beta)  # eq. 4
+    r = whole(model, solutions)
+    return outcome_loss(r, solutions.right, beta)  # eq. 4
 
 
 def preferences(model: nn.Module, solutions: Solutions, beta: float) -> Loss:

@@ -223,6 +223,7 @@ PAPER = Paper(
             pictures=480,
             tests=240,
             updates=40,
+            batch=16,
             reference=(20, 10),  # no live arm takes it
             only=(FINE_TUNE, AVERAGING, MULKI),
         ),
