@@ -401,6 +401,10 @@ def test_scores_are_what_the_planted_matrices_say(wired):
 
 
 def test_every_comparison_gate_and_profile_is_the_one_it_names(wired):
+    weights = {experiment.FINE_TUNE: 0, experiment.AVERAGING: 0, experiment.PREVIOUS: 3, experiment.REFERRED: 0.1}
+    assert {name: (arm.rate, arm.weight) for name, arm in ARMS.items()} == {
+        name: (7e-4, weights.get(name, 1)) for name in NAMES
+    }
     table, s = tidy_scores({SEED: wired.outcome}), wired.scores
     found = {claim.key: effects(claim, table).item() for claim in (*PAPER.claims, *PAPER.also)}
     ours, pairs = (
