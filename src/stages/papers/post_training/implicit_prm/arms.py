@@ -43,12 +43,11 @@ class Judge(NamedTuple):
     Attributes:
         network: that judges.
         steps: judges each step of solutions.
-        prompts, spent: that were learnt from, and the tokens written for it.
+        spent: tokens written for it.
     """
 
     network: nn.Module
     steps: Callable[[Solutions], Steps]
-    prompts: int
     spent: int
 
 
@@ -103,7 +102,7 @@ def implicit(
     bank = lab.bank.of(lab.bank.mixed()) if mixed else lab.bank
     judge = implicit_judge(lab.generator, bank, objective, how, lab.chance())
     steps = partial(judge_steps, judge, beta=how.beta)
-    return Judge(judge, steps, bank.prompts, written(lab.bank))
+    return Judge(judge, steps, written(lab.bank))
 
 
 def shuffled(objective: Objective, lab: Lab, how: Training) -> Judge:
@@ -119,7 +118,7 @@ def outcome(lab: Lab, how: Training) -> Judge:
     """Learn from answers, with a scalar head."""
     judge = scalar_judge(lab.generator, lab.bank, how, lab.seed, lab.chance())
     steps = partial(judge_ends, judge)
-    return Judge(judge, steps, lab.bank.prompts, written(lab.bank))
+    return Judge(judge, steps, written(lab.bank))
 
 
 def shepherd(lab: Lab, how: Training, equal: bool = False) -> Judge:
@@ -132,14 +131,14 @@ def shepherd(lab: Lab, how: Training, equal: bool = False) -> Judge:
     bank, spent = labelled(lab, equal)
     judge = implicit_judge(lab.generator, bank, labelled_values, how, lab.chance())
     logits = partial(values_at_ends, judge, beta=how.beta)
-    return Judge(judge, partial(judge_ends, logits), bank.prompts, spent)
+    return Judge(judge, partial(judge_ends, logits), spent)
 
 
 def headed(lab: Lab, how: Training) -> Judge:
     """Learn from labelled steps, with a scalar head."""
     bank, spent = labelled(lab, equal=False)
     judge = scalar_judge(lab.generator, bank, how, lab.seed, lab.chance())
-    return Judge(judge, partial(judge_ends, judge), bank.prompts, spent)
+    return Judge(judge, partial(judge_ends, judge), spent)
 
 
 def labelled(lab: Lab, equal: bool) -> tuple[Solutions, int]:
@@ -151,7 +150,7 @@ def labelled(lab: Lab, equal: bool) -> tuple[Solutions, int]:
 
 def likelihood(lab: Lab, how: Training) -> Judge:
     """Learn nothing: a step is as good as it is likely."""
-    return Judge(lab.generator, likelihood_steps, 0, 0)
+    return Judge(lab.generator, likelihood_steps, 0)
 
 
 def written(bank: Solutions) -> int:
