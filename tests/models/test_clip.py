@@ -8,7 +8,16 @@ import torch
 from torch.nn import functional as F
 
 from stages.models import ViT, seeded
-from stages.models.clip import CLIP, ConvTower, TextTower, accuracy_by_class, class_vectors, classify, prompted
+from stages.models.clip import (
+    CLIP,
+    ConvTower,
+    TextTower,
+    accuracy_by_class,
+    class_vectors,
+    classify,
+    prompted,
+    zero_shot,
+)
 
 
 @pytest.fixture
@@ -95,6 +104,7 @@ def test_a_class_is_the_mean_of_its_names_in_all_templates(model, images):
     logits = classify(model, images, vectors)
     torch.testing.assert_close(logits, model.encode_images(images) @ vectors.T / 0.07)
     assert not logits.requires_grad
+    torch.testing.assert_close(zero_shot(model, images, names), logits)
 
 
 def test_accuracy_is_counted_by_class():

@@ -212,6 +212,17 @@ def classify(
     return torch.cat(parts)
 
 
+@torch.no_grad()
+def zero_shot(
+    model: CLIP, images: Images, names: Int[Tensor, "templates classes length"]
+) -> Float[Tensor, "n classes"]:
+    """Return each picture's logits for classes that are known by their names alone;
+    pictures and names are moved to the model's device.
+    """
+    device = model.log_scale.device
+    return classify(model, images, class_vectors(model, names.to(device)))
+
+
 def accuracy_by_class(
     logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]
 ) -> Float[Tensor, " classes"]:

@@ -11,8 +11,7 @@ from stages.models.clip import (
     ConvTower,
     TextTower,
     accuracy_by_class,
-    class_vectors,
-    classify,
+    zero_shot,
 )
 from stages.seeding import torch_rng
 from stages.training.contrastive import learn_pairs
@@ -64,8 +63,7 @@ def measure(model: CLIP, settings: Pairs, seed: int) -> dict[str, float]:
     found = {}
     for task in album.TASKS:
         images, labels = task.draw(settings.tests, seed, "measured")
-        names = task.prompts.to(model.log_scale.device)
-        logits = classify(model, images, class_vectors(model, names))
+        logits = zero_shot(model, images, task.prompts)
         accuracy = accuracy_by_class(logits, labels).mean().item()
         found[f"{task.name} in {task.style} style"] = accuracy
     return found

@@ -15,8 +15,7 @@ from stages.models.clip import (
     ConvTower,
     TextTower,
     accuracy_by_class,
-    class_vectors,
-    classify,
+    zero_shot,
 )
 from stages.papers.vision_language.concept_frequency import corpora
 from stages.papers.vision_language.concept_frequency.corpora import (
@@ -205,8 +204,7 @@ def learn(corpus: Corpus, settings: Settings, seed: int) -> CLIP:
 
 def named(model: CLIP, pictures: Pictures) -> Float[Tensor, "n glyphs"]:
     """Return the logits of all names, each the mean of eight templates."""
-    prompts = captions.prompts(vocabulary(), NAMES).to(model.log_scale.device)
-    return classify(model, pictures.images(), class_vectors(model, prompts))
+    return zero_shot(model, pictures.images(), captions.prompts(vocabulary(), NAMES))
 
 
 def tagged(model: CLIP, pictures: Pictures) -> Float[ndarray, "n glyphs"]:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from stages import zoo
-from stages.models.clip import CLIP, accuracy_by_class, class_vectors, classify
+from stages.models.clip import CLIP, accuracy_by_class, zero_shot
 from stages.papers.vision_language.mulki.method import (
     Images,
     Labels,
@@ -86,9 +86,7 @@ class Lab:
     def accuracy(self, model: CLIP) -> Accuracies:
         """Return a model's accuracy on each task, in %, by names alone."""
         found = [
-            accuracy_by_class(
-                classify(model, images, class_vectors(model, lesson.prompts)), labels
-            ).mean()
+            accuracy_by_class(zero_shot(model, images, lesson.prompts), labels).mean()
             for lesson, (images, labels) in zip(self.lessons, self.tests, strict=True)
         ]
         return torch.stack(found)
