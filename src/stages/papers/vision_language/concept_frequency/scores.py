@@ -91,8 +91,9 @@ def score_form(outcome: Outcome, curve: Curve, seed: int) -> None:
 def score_within(outcome: Outcome, arm: str, curve: Curve, other: Curve) -> None:
     """Score the slope between the same glyphs at two counts."""
     both = (curve.counts > 0) & (other.counts > 0)
-    x = np.stack([other.log_counts[both], curve.log_counts[both]])
-    y = np.stack([other.accuracy[both], curve.accuracy[both]])
+    pair = [Curve(each.counts[both], each.accuracy[both]) for each in (other, curve)]
+    x = np.stack([each.log_counts for each in pair])
+    y = np.stack([each.accuracy for each in pair])
     outcome.score(arm, WITHIN, method.within_slope(x, y))
     outcome.curve(arm, CHANGE, x[1] - x[0], y[1] - y[0])
 
