@@ -130,8 +130,7 @@ def test_within_glyphs_what_makes_one_hard_drops_out():
     assert method.within_slope(other, values) == pytest.approx(expected)
     once = Curve(np.array([1.0, 0, 10, 10]), np.arange(4.0))
     again, outcome = Curve(np.array([10.0, 1, 0, 1]), np.array([9.0, 7, 1, 0])), Outcome()
-    with np.errstate(divide="ignore"):
-        scores.score_within(outcome, "again", again, once)
+    scores.score_within(outcome, "again", again, once)
     # a decade more gives the first glyph 9 points and the last one 3; those that are absent once do not count
     assert outcome.scores[0]["value"] == pytest.approx((9 + 3) / 2)
 
