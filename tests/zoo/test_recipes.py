@@ -147,6 +147,10 @@ SMALL |= {
 SMALL["village_gpt"] = replace(zoo.find("village_gpt").settings, width=16, depth=1, documents=100, updates=60, batch=2)
 SMALL["notes_gpt"] = replace(zoo.find("notes_gpt").settings, width=16, depth=1, heads=2, batch=8, warmup=2, updates=4)
 SMALL["tiny_clip"] = replace(zoo.find("tiny_clip").settings, pictures=40, updates=2, batch=8, tests=32)
+SMALL |= {
+    name: replace(zoo.find(name).settings, width=16, depth=1, heads=2, updates=2, batch=40, warmup=1, tests=40)
+    for name in ("picture_gpt", "picture_gpt_plain")
+}
 SMALL["chain_gpt"] = replace(
     zoo.find("chain_gpt").settings, width=16, depth=1, rows=200, drilled=2, updates=2, cooling=2, warmup=1
 )

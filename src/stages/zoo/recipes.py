@@ -24,6 +24,8 @@ RECIPES: dict[str, str | Recipe] = {
     "village_gpt": "stages.zoo.village:RECIPE",
     "notes_gpt": "stages.zoo.notes:RECIPE",
     "tiny_clip": "stages.zoo.album:RECIPE",
+    "picture_gpt": "stages.zoo.picture_talk:RECIPE",
+    "picture_gpt_plain": "stages.zoo.picture_talk:PLAIN",
     "chain_gpt": "stages.zoo.chain_prose:RECIPE",
     "reason_gpt": (
         "stages.papers.post_training.reinforcement_mid_training.start:RECIPE"
