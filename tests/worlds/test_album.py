@@ -24,6 +24,16 @@ def test_styles_are_as_frequent_as_asked_and_things_are_large_alone_or_small():
     rare = album.scenes(50, 3, styles={"thermal": 3, "neon": 1}, stream=("other",))
     assert set(rare.style.tolist()) == {shapes.STYLES.index(word) for word in ("thermal", "neon")}
     assert not torch.equal(album.scenes(100, 4).position, few.position)
+    even, ways = dict.fromkeys(shapes.STYLES, 1.0), ((3, "a"), (3, "b"), (4, "a"))
+    first, *others = (album.scenes(300, seed, styles=even, stream=(word,)) for seed, word in ways)
+    for other in others:
+        assert (first.style == other.style).float().mean() < 0.5
+        assert ((first.size[:, 0] > 0.25) == (other.size[:, 0] > 0.25)).float().mean() < 0.7
+    for kind in (album.one_large, album.few_small):
+        first, *others = (kind(9, seed, stream=(word,)).position for seed, word in ways)
+        assert not any(torch.equal(first, other) for other in others)
+    small = album.few_small(300, 3)
+    assert shapes.masks(small).sum() > 0.99 * shapes.masks(small, hidden=True).sum(), "little is hidden"
 
 
 @pytest.mark.parametrize("task", album.TASKS, ids=lambda task: task.name)
