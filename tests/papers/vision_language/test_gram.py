@@ -87,13 +87,19 @@ def test_captions_become_topics_and_their_pictures_looks():
         assert sorted(rows.tolist() for rows in found[word]) == sorted(wanted), "the small look is dropped"
     silenced = pseudo_tasks.organise(pairs, {0, 2}, 0, topics=3, looks=3, least=5)
     assert {each.word for each in silenced} == {5, 3}
-    assert len(pseudo_tasks.organise(pairs, {0}, 0, topics=3, looks=3, least=11)) == 0
+    for looks, least in ((3, 11), (3, 8), (2, 11)):  # no large look, too few pairs, one large look
+        assert pseudo_tasks.organise(pairs, {0}, 0, topics=3, looks=looks, least=least) == []
     told = torch.tensor([[1, 3], [1, 0], [1, 2], [2, 2], [2, 3], [4, 3]])
     words = pseudo_tasks.telling_words(told, np.array([0, 0, 0, 1, 1, 1]), {0}, 2)
     shares = {1: (1.0, 0.0), 2: (1 / 3, 2 / 3), 3: (1 / 3, 2 / 3), 4: (0.0, 1 / 3)}
     rarity = {1: np.log(2), 2: np.log(2), 3: np.log(2), 4: np.log(6)}
     best = [max(shares, key=lambda w, g=g: shares[w][g] * rarity[w]) for g in (0, 1)]
     assert words == best == [1, 4]
+    thrice = torch.tensor([[1, 0, 0], [1, 0, 0], [3, 3, 3], *[[4, 0, 0]] * 5])
+    words = pseudo_tasks.telling_words(thrice, np.repeat([0, 1], [3, 5]), {0}, 2)
+    assert words[0] == 1, "a caption that says a word three times counts once"
+    parts = [pseudo_tasks.clustered(draw(40, 6), 5, seed).tolist() for seed in (0, 0, 1)]
+    assert parts[0] == parts[1] != parts[2]
 
 
 def test_support_and_query_are_of_one_topic_and_of_two_looks():
@@ -160,6 +166,7 @@ def test_the_regulator_turns_each_row_and_keeps_its_length():
     assert (only > 0).any(), "either sign"
     torch.testing.assert_close(psi(3 * raw, context).detach(), 3 * found)
     fresh = Regulator()
+    assert [each[0].out_features for each in (fresh.first, fresh.second)] == [16, 16]
     assert fresh.gate(draw(5, 64).float()).detach().flatten().tolist() == pytest.approx([0.88] * 5)
     alike = torch.tensor([0.3, 0.9], dtype=torch.double)
     wanted = ((alike - kept[:, 0, 0]) ** 2).mean().item()
@@ -204,6 +211,7 @@ def test_the_prompt_is_learnt_to_first_order_and_the_regulator_exactly(clip, tas
     assert initial is not prompt
     assert [id(p) for p in maps] == [id(p) for p in psi.parameters()]
     assert not any(p.requires_grad for p in maps), "frozen after training"
+    assert drawn == []
     psi.requires_grad_(True)
     loss(0).backward()
     assert drawn == [1]
@@ -221,6 +229,7 @@ def test_the_prompt_is_learnt_to_first_order_and_the_regulator_exactly(clip, tas
         return (there.mean() + psi.miss(context, likeness)).item()
 
     assert loss(0).item() == pytest.approx(value())
+    assert drawn == [1, 1], "new tasks at each step"
     for part in (psi.second[1].weight, psi.first[0].weight, psi.gate[0].weight):
         place = part.grad.abs().argmax()
         row = part.data.view(-1)
@@ -272,7 +281,8 @@ def test_rivals_map_gradients_or_contrast_the_same_pairs(clip, monkeypatch):
     calls = captured(monkeypatch, rivals)
     said, images = torch.tensor([[1, 2], [3, 0], [4, 5], [6, 7]]), unit(4, 6, seed=15)
     pairs, rows, prompt = Pairs(images, unit(4, 6), said), torch.tensor([3, 0, 2]), draw(3, 8, seed=16)
-    found = rivals.pretune(clip, prompt, pairs, lambda: rows, 9, 0.3)
+    drawn = []
+    found = rivals.pretune(clip, prompt, pairs, lambda: drawn.append(1) or rows, 9, 0.3)
     ((loss, steps, adam, how),) = calls
     assert (steps, how) == (9, {"clip": 1.0})
     assert adam.param_groups[0]["lr"] == 0.3
@@ -281,7 +291,9 @@ def test_rivals_map_gradients_or_contrast_the_same_pairs(clip, monkeypatch):
     logits = 5 * images[rows] @ clip.encode_texts(said[rows], prompt).T
     own = torch.arange(3)
     wanted = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    assert drawn == []
     value = loss(0)
+    assert drawn == [1], "new pairs at each step"
     assert value.item() == pytest.approx(wanted.item())
     value.backward()
     assert initial.grad.abs().max() > 0
@@ -302,7 +314,7 @@ RATES = {  # of each arm: of its first stage, and of adaptation
 
 
 SEED = 4
-TINY = PAPER.settings("probe")
+TINY = replace(PAPER.settings("probe"), steps=28)
 
 
 @pytest.fixture(scope="module")
@@ -350,6 +362,7 @@ def test_tasks_have_new_looks_other_classes_and_pictures_of_their_own(base, lab,
         )
     )
     torch.testing.assert_close(supply[:, 0], base.encode_images(one))
+    orders = set()
     for i in range(3):
         own = [words.decode(name) for name in tasks.names[i]]
         new = [words.decode(name) for name in tasks.new_names[i]]
@@ -363,12 +376,22 @@ def test_tasks_have_new_looks_other_classes_and_pictures_of_their_own(base, lab,
             near = torch.cdist(tasks.support[i, c], supply[mine])
             assert (near.min(1).values == 0).all()
             assert len(set(near.argmin(1).tolist())) == 4, "no picture twice"
+            orders.add(tuple(near.argmin(1).tolist()))
             assert torch.cdist(tasks.support[i, c], tasks.source[i, c]).min() > 1e-4
+    assert len(orders) > 6, "each class of each task has its own draw"
     assert len({tuple(names.flatten().tolist()) for names in tasks.names}) == 3
     assert torch.equal(lab.hand, base.text.embedding.weight[words.encode("see a picture of")])
     assert (len(lab.pairs.images), lab.seed) == (TINY.pairs, SEED)
     told = {words.tokens[topic.word] for topic in lab.topics}
     assert not told & {"<pad>", "see", "picture", "things", ",", "and", "in", "style", "somebody"}
+    silent = {0, *words.encode(" ".join(captions.OPENINGS[1:]) + " things , and in style").tolist()}
+    topics = pseudo_tasks.organise(lab.pairs, silent, SEED, topics=24, looks=4, least=8)
+    sorted_out = [[(t.word, [rows.tolist() for rows in t.looks]) for t in each] for each in (lab.topics, topics)]
+    assert sorted_out[0] == sorted_out[1]
+    one = pseudo_tasks.organise(lab.pairs, silent, SEED, topics=4, looks=4, least=1)[0]
+    rows = np.sort(np.concatenate(one.looks))
+    looks = pseudo_tasks.clustered(lab.pairs.images[rows], 4, SEED)
+    assert [rows[looks == which].tolist() for which in range(4)] == [part.tolist() for part in one.looks]
     asked = []
     real = album.scenes
     monkeypatch.setattr(album, "scenes", lambda *a, **how: asked.append(how) or real(*a, **how))
@@ -377,9 +400,16 @@ def test_tasks_have_new_looks_other_classes_and_pictures_of_their_own(base, lab,
     assert torch.equal(again.captions, lab.pairs.captions)
     torch.testing.assert_close(again.images, lab.pairs.images)
     scenes = real(TINY.pairs, SEED, **asked[0])
+    assert torch.equal(again.captions, captions.captions(scenes, SEED, stream=("gram", "pairs")))
     torch.testing.assert_close(again.images[:9], base.encode_images(album.render(scenes[:9])))
     torch.testing.assert_close(again.texts, base.encode_texts(again.captions))
+    clustered = []
+    monkeypatch.setattr(arms, "organise", lambda *given: clustered.append(given) or [])
     other = arms.make_lab(TINY, SEED + 1)
+    ((pairs, silent, *how),) = clustered
+    assert pairs is other.pairs
+    assert 0 in silent
+    assert how == [SEED + 1, 24, 4, 8]
     assert not torch.equal(other.pairs.captions, lab.pairs.captions)
     assert not torch.equal(other.tasks.names, tasks.names)
     assert not torch.allclose(other.tasks.source, tasks.source)
@@ -403,7 +433,7 @@ class Recorder:
     """
 
     def __init__(self):
-        self.trained, self.tuned, self.compared = [], [], []
+        self.trained, self.tuned, self.compared, self.measured = [], [], [], []
 
     def meta_train(self, clip, prompt, regulator, draw, steps, rates, inner):
         drawn = [draw(), draw()]
@@ -419,13 +449,16 @@ class Recorder:
         tags = 100 * len(self.tuned) + torch.arange(steps + 1.0)
         return tags[:, None, None, None].expand(-1, *prompts.shape)
 
+    def measure(self, clip, prompts, tasks):
+        self.measured.append((prompts, tasks))
+        return planted(prompts[0, 0, 0].double().round())
+
     def agreement(self, clip, path, tasks):
         self.compared.append(path)
         return path[1:, :, 0, 0] / 1000
 
 
-@pytest.fixture(scope="module")
-def wired(base, lab):
+def recorded(base, settings):
     recorder = Recorder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zoo, "load", lambda name: {"tiny_clip": base}[name])
@@ -433,11 +466,16 @@ def wired(base, lab):
         patch.setattr(arms, "pretune", recorder.pretune)
         patch.setattr(arms, "adapt", recorder.adapt)
         patch.setattr(scores, "agreement", recorder.agreement)
-        patch.setattr(scores, "measure", lambda clip, prompts, tasks: planted(prompts[0, 0, 0].double().round()))
-        recorder.outcome = PAPER.run(TINY, SEED)
+        patch.setattr(scores, "measure", recorder.measure)
+        recorder.outcome = PAPER.run(settings, SEED)
     recorder.lab = recorder.outcome.exhibits["lab"]
     recorder.scores = {(row["method"], row["metric"]): row["value"] for row in recorder.outcome.scores}
     return recorder
+
+
+@pytest.fixture(scope="module")
+def wired(base):
+    return recorded(base, TINY)
 
 
 def test_first_stages_have_their_own_settings_and_the_same_pairs(wired):
@@ -463,6 +501,7 @@ def test_first_stages_have_their_own_settings_and_the_same_pairs(wired):
     assert found == [RATES[name][0] for name in ("MAML", "MAML + affine map", "GRAM")]
     with seeded(SEED, "gram"):
         fresh = Regulator()
+    assert [each[0].out_features for each in (fresh.first, fresh.second)] == [16, 16]
     assert torch.equal(wired.trained[3][2].first[0].weight, fresh.first[0].weight)
 
 
@@ -487,8 +526,8 @@ def test_each_arm_is_tuned_from_its_own_start_at_its_own_rate(wired):
     assert wired.tuned[12][1] is wired.trained[3][2], "the map that was learnt with GRAM's start"
 
 
-def test_scores_are_what_the_planted_accuracies_say(wired, clip):
-    found, moments = wired.scores, [0, 1, 2, 3, 5, 7, 10, 14, 20]
+def test_scores_are_what_the_planted_accuracies_say(wired, base):
+    found, moments = wired.scores, [0, 1, 2, 3, 5, 7, 10, 14, 20, 28]
     curves = {(row["method"], row["name"]): (row["x"], row["y"]) for row in wired.outcome.curves}
     for place, name in enumerate(NAMES_OF_ARMS):
         for shots, ending in enumerate(("", ", 1 shot")):
@@ -512,11 +551,22 @@ def test_scores_are_what_the_planted_accuracies_say(wired, clip):
         tags = 200 * place + 100 + np.arange(1, 21)
         assert found[name, scores.COSINE] == pytest.approx(tags.mean() / 1000, rel=1e-5)
         assert curves[name, scores.COSINE][1] == pytest.approx(tags / 1000, rel=1e-5)
+    assert all(tasks is wired.lab.tasks for _, tasks in wired.measured)
+    for prompts, _ in wired.measured[-20:]:
+        assert torch.equal(prompts, wired.lab.hand.expand(3, -1, -1)), "the untuned prompt stays as it is"
     hand = planted(wired.lab.hand[0, 0].double().round())
     for metric in ("source accuracy after 1 step", "source accuracy after 20 steps"):
         assert found["hand prompt, untuned", metric] == pytest.approx(hand.source.mean().item())
     assert found["hand prompt, untuned", "target accuracy after 20 steps"] == pytest.approx(hand.target.mean().item())
     assert scores.MOMENTS[-1] == PAPER.settings("full").steps == 60
+    longer = recorded(base, replace(TINY, only=("CoOp", "GRAM"), shots=(4,), steps=60))
+    assert {row["method"] for row in longer.outcome.scores} == {"CoOp", "GRAM", "hand prompt, untuned"}
+    for place, name in enumerate(("CoOp", "GRAM")):
+        for step, when in ((20, "after 20 steps"), (60, "at the end")):
+            value = planted(torch.tensor(100.0 * (place + 1) + step)).harmonic.mean().item()
+            assert longer.scores[name, f"harmonic mean {when}"] == pytest.approx(value), when
+        assert len(longer.compared[place]) == 21, "the cosine is that of the steps that are judged"
+    assert longer.outcome.curves[0]["x"] == list(scores.MOMENTS)
 
 
 def test_accuracy_and_agreement_are_measured_on_the_right_pictures(clip):
@@ -540,6 +590,9 @@ def test_accuracy_and_agreement_are_measured_on_the_right_pictures(clip):
     cosines = scores.agreement(clip, path, tasks)
     assert cosines.shape == (2, 2)
     torch.testing.assert_close(cosines[0], torch.ones(2, dtype=torch.double))
+    later = -torch.stack([method.gradient(clip, NAMES, path[1], each) for each in tasks.targets]).mean(0)
+    second = F.cosine_similarity((path[2] - path[1]).flatten(1), later.flatten(1))
+    torch.testing.assert_close(cosines[1], second)
     torch.testing.assert_close(scores.agreement(clip, path.flip(0), tasks)[1] < 0, torch.tensor([True, True]))
 
 
@@ -573,6 +626,8 @@ def test_every_comparison_gate_and_profile_is_the_one_it_names(wired):
         "C4e": (harmonic, ours, "MAML"),
         "C4f": (harmonic, ours, "MAML + affine map"),
         "C4g": (target, ours, "MAML + affine map"),
+        "C4h": (best, ours, "GRAM, raw gradient"),
+        "C4i": (source, ours, "GRAM, raw gradient"),
         "C5b": (new, ours, "same pairs, no meta"),
         "C5c": (best, ours, "same pairs, no meta"),
         "C5d": (harmonic, "same pairs, no meta", "CoOp"),
@@ -584,8 +639,9 @@ def test_every_comparison_gate_and_profile_is_the_one_it_names(wired):
     wanted = [s[hand, source], s["CoOp", source] - s[hand, source], s[hand, target] - s["CoOp", target]]
     assert [row["value"] for row in rows] == pytest.approx(wanted)
     assert [row["bound"] for row in rows] == ["at least 40 and at most 75", "at least 3", "at least 2"]
-    assert PAPER.settings("full") == arms.Settings()
+    assert PAPER.settings("full") == arms.Settings(4_800, 300, 80, supply=30, tests=40, shots=(4, 1), steps=60, only=())
     assert set(PAPER.settings("quick").only) >= {"CoOp", "GRAM"}
+    assert PAPER.settings("quick").shots == (4,)
     assert not PAPER.settings("probe").only
     assert PAPER.settings("probe").shots == PAPER.settings("full").shots == (4, 1)
 

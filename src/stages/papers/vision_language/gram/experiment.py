@@ -106,6 +106,8 @@ ALSO = (
     Claim("C4e", "Harmonic mean: against MAML.", HARMONIC_NOW, GRAM, MAML),
     Claim("C4f", "Harmonic mean: affine map.", HARMONIC_NOW, GRAM, AFFINE),
     Claim("C4g", "Target: against the affine map.", TARGET_NOW, GRAM, AFFINE),
+    Claim("C4h", "Best on the way: against raw.", BEST, GRAM, GRAM_RAW),
+    Claim("C4i", "Source: against raw.", SOURCE_NOW, GRAM, GRAM_RAW),
     Claim("C5b", "New classes: the same pair.", NEW_NOW, GRAM, SAME_PAIRS),
     Claim("C5c", "Best on the way: the same pair.", BEST, GRAM, SAME_PAIRS),
     Claim("C5d", "Same pairs against CoOp.", HARMONIC_NOW, SAME_PAIRS, COOP),
@@ -174,16 +176,40 @@ PAPER = Paper(
     claims=CLAIMS,
     also=ALSO,
     gates=GATES,
-    deviations=(),
+    deviations=(
+        "Before the claims were fixed, a prototype on tuning seeds 1000 and 1001 had"
+        " shown harmonic means after 20 steps of 63, 63 and 63 for CoOp, the same pairs"
+        " without meta-learning and GRAM with four shots, and of 62, 63 and 64 with one"
+        " shot. Tuning hardly lowered target accuracy there.",
+        "The source was to be neon, with one shot. There CoOp gained at most 3 points"
+        " on seed 1000; with four shots it gained 4, and lost 1 to 3 on the targets. In"
+        " noisy style with four shots it gained 7 and lost 6. So noisy is the source,"
+        " and one shot is measured beside. Unlabelled pairs have their four styles"
+        " equally often.",
+        "The criterion for lengths and rates, source accuracy after 20 steps, was"
+        " chosen after a first look at seed 1000, with lengths of 0.03, 0.1 and 0.3."
+        " The best GRAM led CoOp by 3 points of the harmonic mean under this criterion,"
+        " and by 1 if the harmonic mean itself was the criterion. With finer lengths"
+        " the lead was gone. CoOp, slow was added to show what the other one gives.",
+        "Each arm had 20 trials on seeds 1000 and 1001: lengths of 0.03, 0.05, 0.08,"
+        " 0.12 and 0.2, with four wordings (CoOp), random vectors of four sizes, outer"
+        " rates of 3e-3 to 0.1 (same pairs), or inner lengths of 1 and 3 with outer"
+        " rates of 1e-3 and 3e-3 (the others). Earlier rounds of 16 trials, with inner"
+        " lengths of 0.3 and 1 and outer rates of 3e-3 and 1e-2, were no better.",
+        "In these trials the harmonic mean was 53.8 for CoOp, 53.6 for GRAM, 53.2 with"
+        " raw gradients, for MAML and for the same pairs, 53.1 with the affine map,"
+        " 55.1 for CoOp, slow. Other rates for the regulator, a gate that starts at one"
+        " half, and 900 steps moved GRAM by less than 1 point.",
+    ),
     profiles={
         "probe": replace(
             FULL, pairs=1_200, meta_steps=2, tasks=3, supply=4, tests=2, steps=20
         ),
         "quick": replace(
             FULL,
-            pairs=2_400,
-            meta_steps=100,
-            tasks=24,
+            pairs=1_600,
+            meta_steps=60,
+            tasks=16,
             tests=20,
             shots=(4,),
             only=(COOP, SLOW, GRAM, GRAM_RAW),

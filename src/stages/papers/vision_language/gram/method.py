@@ -139,7 +139,11 @@ def likeness(tasks: Tasks, regulated: Prompts, wanted: Prompts) -> Tensor:
 
 
 def outer_loss(
-    clip: CLIP, initial: Prompt, regulator: nn.Module, tasks: Tasks, inner: float
+    clip: CLIP,
+    initial: Prompt,
+    regulator: nn.Module,
+    tasks: Tasks,
+    inner: float,
 ) -> Float[Tensor, ""]:
     """Return what meta-training minimises: the loss on the query sets after one step on
     the support sets, and how far the gate is off.
@@ -156,7 +160,7 @@ def outer_loss(
     loss = losses(clip, names, tuned, query).mean()  # eq. 3
     wanted = gradient(clip, names, start, query)
     alike = likeness(tasks, regulated.detach(), wanted)
-    return loss + regulator.miss(context, alike)
+    return loss + regulator.miss(context, alike)  # eq. 6
 
 
 def meta_train(
