@@ -163,6 +163,10 @@ def test_fine_tuning_takes_tasks_in_turn_and_changes_a_low_rank_alone(monkeypatc
     before = {name: value.clone() for name, value in model.state_dict().items()}
     embed = method.embed
     monkeypatch.setattr(method, "embed", lambda model, inputs: seen.append(inputs) or embed(model, inputs))
+    real, learning = method.info_nce, []
+    monkeypatch.setattr(
+        method, "info_nce", lambda q, c, t: learning.append((q.requires_grad, c.requires_grad, t)) or real(q, c, t)
+    )
     batches = torch.randint(12, (4, 6), generator=torch.Generator().manual_seed(0))
     with seeded(1):
         method.fine_tune(model, tasks, batches, 1e-2, temperature=0.5)
@@ -172,6 +176,7 @@ def test_fine_tuning_takes_tasks_in_turn_and_changes_a_low_rank_alone(monkeypatc
         assert torch.equal(candidates.tokens, tasks[step % 2].candidates.tokens[rows])
         pictures = (queries, candidates)[step % 2].images
         assert torch.equal(pictures, shown.images[rows])
+    assert learning == [(True, True, 0.5)] * 4, "both sides learn"
     after = model.state_dict()
     originals = {name.replace("parametrizations.weight.original", "weight"): v for name, v in after.items()}
     assert all(torch.equal(originals[name], value) for name, value in before.items()), "all else stays"
@@ -227,14 +232,14 @@ class Recorder:
     """Stands in for training and for embedding the test."""
 
     def __init__(self):
-        self.trained, self.tuned, self.embedded = [], [], []
+        self.trained, self.tuned, self.embedded, self.judged = [], [], [], []
 
     def train(self, model, settings, seed):
         weights = model.gpt.positions.detach().clone()
         self.trained.append((settings, seed, weights))
         model.tag = settings.one_word
         with torch.no_grad():
-            model.gpt.positions += 0.1 * len(self.trained)
+            model.gpt.positions += unit(*weights.shape, seed=len(self.trained))
 
     def tune(self, model, tasks, batches, rate):
         self.tuned.append((model.tag, tasks, batches, rate, torch.rand(1).item()))
@@ -245,6 +250,10 @@ class Recorder:
         self.embedded.append((model.tag, tasks, how))
         return [(unit(24, 3, seed=4 * place + k), unit(24, 3, seed=4 * place + k + 1)) for k in (0, 2)]
 
+    def score(self, outcome, arm, tasks, kinds):
+        self.judged.append(kinds)
+        scores.score(outcome, arm, tasks, kinds)
+
 
 @pytest.fixture(scope="module")
 def wired():
@@ -253,6 +262,7 @@ def wired():
         patch.setattr(talkers, "train", recorder.train)
         patch.setattr(arms, "fine_tune", recorder.tune)
         patch.setattr(experiment, "embed_pairs", recorder.embed)
+        patch.setattr(experiment, "score", recorder.score)
         recorder.outcome = PAPER.run(TINY, SEED)
     recorder.lab = recorder.outcome.exhibits["lab"]
     recorder.scores = {(row["method"], row["metric"]): row["value"] for row in recorder.outcome.scores}
@@ -293,6 +303,7 @@ def test_each_arm_embeds_the_test_with_its_own_model_and_prompt(wired):
                 assert WORDS.decode(inputs.tokens[7]).split() == text.split(), name
                 assert len(inputs) == 24
                 assert inputs.images is (tests.images if "<patch>" in text else None)
+    assert all(kinds is tests.kinds for kinds in wired.judged)
     assert sorted(experiment.SHUFFLED_SYSTEM.split()) == sorted(S.split())
     assert experiment.SHUFFLED_SYSTEM != S
 
@@ -320,6 +331,7 @@ def test_tuned_arms_differ_in_their_batches_alone(wired):
             assert all(row in clusters for row in rows), "whole clusters of its task"
             drawn = [clusters.index(row) for row in rows]
             assert len(set(drawn)) == min(len(drawn), len(clusters))
+    assert not torch.equal(random[2][::2], random[2][1::2]), "each task has an order of its own"
     again = arms.in_turns(replace(lab, seed=SEED + 1), (torch.arange(160)[:, None],) * 2)
     assert not torch.equal(again, random[2])
     some = torch.arange(12).view(3, 4)

@@ -77,14 +77,12 @@ class Shown:
         stream = ("generator to embedder", name)
         scenes = quads.sample(n, seed, 2, stream)
         captions = picture_talk.captions(scenes, seed, stream)
-        device = pick_device()
-        images = quads.render(scenes).to(device)
         kinds = picture_talk.scene_kinds(scenes)
-        return cls(images, captions.to(device), kinds)
+        return cls(quads.render(scenes), captions, kinds)
 
     def pairs(self, prompt: Prompt) -> tuple[Pairs, Pairs]:
         """Write both tasks: pictures ask for captions, and captions for pictures."""
-        slots = picture_talk.pictures(len(self.images)).to(self.captions)
+        slots = picture_talk.pictures(len(self.images))
         picture, caption = (slots, self.images), (self.captions, None)
         return tuple(
             Pairs(prompt.write(*asking, query=True), prompt.write(*asked, query=False))
@@ -96,7 +94,7 @@ class Shown:
         """Number the candidates of both tasks; equal captions have one number, and no
         two pictures are equal.
         """
-        captions = self.captions.cpu().unique(dim=0, return_inverse=True)[1]
+        captions = self.captions.unique(dim=0, return_inverse=True)[1]
         return captions, torch.arange(len(captions))
 
 
@@ -165,6 +163,7 @@ def embed_pairs(
 
 def embed_mean(model: ImageTextGPT, inputs: Inputs) -> Vectors:
     """Embed as the mean of all final states instead of the last."""
+    inputs = inputs.to(model.places.device)
     states = model.final_states(inputs.tokens, inputs.images)
     present = (inputs.tokens != PAD)[..., None]
     mean = (states * present).sum(1) / present.sum(1)

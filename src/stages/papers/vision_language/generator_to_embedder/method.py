@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from stages.models.image_text import ImageTextGPT
 from stages.models.lora import add_lora
-from stages.training.loop import fit, optimiser
+from stages.training.loop import Schedule, fit, optimiser
 from stages.worlds import picture_talk
 from stages.worlds.vocabulary import PAD
 
@@ -51,6 +51,11 @@ class Inputs:
         images = None if self.images is None else self.images[rows]
         return Inputs(self.tokens[rows], images)
 
+    def to(self, device: torch.device) -> "Inputs":
+        """Return them on a device."""
+        images = None if self.images is None else self.images.to(device)
+        return Inputs(self.tokens.to(device), images)
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -81,9 +86,11 @@ def embed(model: ImageTextGPT, inputs: Inputs) -> Vectors:
     """Return the final state at the last token, from which an answer would begin,
     brought to length 1 (eq. 1). Gradients flow.
     """
+    inputs = inputs.to(model.places.device)
     states = model.final_states(inputs.tokens, inputs.images)
     rows = torch.arange(len(states), device=states.device)
-    return F.normalize(states[rows, last_token(inputs.tokens)], dim=-1)  # eq. 1
+    last = last_token(inputs.tokens)
+    return F.normalize(states[rows, last], dim=-1)  # eq. 1
 
 
 # ------------------------------------------------------------------------------- mining
@@ -193,7 +200,7 @@ class Pairs:
     candidates: Inputs
 
 
-def linear(steps: int):
+def linear(steps: int) -> Schedule:
     """Rise over the warm-up, then fall to 0 in a straight line."""
     warmup = max(1, round(WARMUP * steps))
     return lambda step: min((step + 1) / warmup, (steps - step) / (steps - warmup + 1))
