@@ -135,7 +135,9 @@ def make_lab(settings: Settings, seed: int) -> Lab:
 
 @torch.no_grad()
 def draw_pairs(clip: CLIP, count: int, seed: int) -> Pairs:
-    """Draw unlabelled pairs, in styles that the base model knows well."""
+    """Draw unlabelled pairs, in two styles that the base model has seen often, and two
+    that it has seen rarely.
+    """
     stream, device = ("gram", "pairs"), clip.log_scale.device
     even = dict.fromkeys(KNOWN, 1.0)
     scenes = album.scenes(count, seed, styles=even, stream=stream)
