@@ -76,6 +76,7 @@ def test_writing_after_a_picture_takes_the_likeliest_token_step_by_step():
         best = model(tokens, images)[:, -1].argmax(-1, keepdim=True)
         tokens = torch.cat([tokens, best], 1)
     assert made.tolist() == tokens[:, 6:].tolist()
+    assert model.generate(tokens[:1, :6], images[:1], 3, stop=made[0, :1].tolist()).shape == (1, 1)
 
 
 def test_pads_on_the_left_are_hidden_by_a_mask():
@@ -85,11 +86,13 @@ def test_pads_on_the_left_are_hidden_by_a_mask():
     padded = torch.cat([torch.zeros(1, 2, dtype=torch.long), short], 1)
     left = model.final_states(padded, image, padded != 0)
     torch.testing.assert_close(left[:, 2:], model.final_states(short, image))
+    torch.testing.assert_close(model(padded, image, padded != 0)[:, 2:], model(short, image))
 
 
 def test_it_is_a_gpt_with_tied_words():
     model = small()
     assert isinstance(model.gpt, GPT)
+    assert model.places.std().item() == pytest.approx(model.gpt.embedding.weight.std().item(), rel=0.3)
     states = model.final_states(TOKENS, torch.rand(2, 3, 8, 8))
     torch.testing.assert_close(model.gpt.logits(states), states @ model.gpt.embedding.weight.T)
 

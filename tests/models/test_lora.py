@@ -22,6 +22,8 @@ def test_at_first_nothing_changes_and_only_the_parts_learn(model):
     torch.testing.assert_close(model(TOKENS), before)
     assert {id(p) for p in model.parameters() if p.requires_grad} == {id(p) for p in trained}
     assert sum(p.numel() for p in trained) == 2 * 3 * ((16 + 48) + (16 + 64))
+    assert torch.cat(trained[::2]).std().item() == pytest.approx(1 / 4, rel=0.2), "by the number of inputs"
+    assert model.blocks[0].attention.qkv.parametrizations.weight[0].factor == 1, "alpha is the rank"
     model(TOKENS).square().sum().backward()
     up = trained[1::2]
     assert all(p.grad.abs().max() > 0 for p in up)

@@ -59,6 +59,7 @@ def test_scenes_have_one_number_exactly_if_they_show_the_same_things():
 
 
 def test_every_conversation_asks_and_answers_what_its_kind_says(told):
+    unasked, turned, first, colours = [], [], [], []
     for i, (system, content, user, answer) in enumerate(told):
         kind, things = KIND[i].item(), phrases(i)
         pairs = [thing.split() for thing in things]
@@ -75,6 +76,8 @@ def test_every_conversation_asks_and_answers_what_its_kind_says(told):
         elif kind in (talk.ASK_PICTURE, talk.ASK_TEXT):
             word = user.split()[4]
             ((colour, shape),) = {tuple(pair) for pair in pairs if word in pair}
+            first.append(word in pairs[0])
+            colours.append(user.startswith("which colour"))
             if user.startswith("which colour"):
                 assert (user, answer) == (f"which colour is the {shape}", f"the {shape} is {colour}")
             else:
@@ -86,6 +89,13 @@ def test_every_conversation_asks_and_answers_what_its_kind_says(told):
             assert sorted(answer.split(" and ")) in (sorted(things), sorted(restated))
             if user == talk.PLAIN_USER_LINES[-1]:
                 assert " in " in answer
+            else:
+                unasked.append(" in " in answer)
+                if kind == talk.RESTATE and " in " not in answer:
+                    turned.append(answer != content)
+    assert 0 < sum(unasked) < 0.06 * len(unasked), "other words now and then"
+    for drawn in (turned, first, colours):
+        assert sum(drawn) / len(drawn) == pytest.approx(0.5, abs=0.15)
 
 
 def test_one_word_is_asked_for_by_either_or_both_in_six_texts_of_forty_and_never_in_the_controls(told):
@@ -97,6 +107,7 @@ def test_one_word_is_asked_for_by_either_or_both_in_six_texts_of_forty_and_never
     ways = [sum(a and b for a, b in zip(by_system, by_user, strict=True)), sum(by_system), sum(by_user)]
     assert ways == pytest.approx([40, 80, 80], abs=15)
     assert all(a or b for a, b in zip(by_system, by_user, strict=True))
+    assert {answer for *_, answer in one} == {*quads.COLOURS, *quads.SHAPES}, "any of the four words"
     assert {system for system, *_ in one} >= set(talk.SYSTEM_LINES)
     assert {user for _, _, user, _ in one} == {"", *talk.USER_LINES}
     plain = [taken_apart(row) for row in talk.conversations(SCENES, 3, one_word=False).tokens]

@@ -29,7 +29,12 @@ def test_each_update_answers_new_texts_about_their_own_pictures(monkeypatch):
     forward, shown = model.forward, []
     monkeypatch.setattr(model, "forward", lambda tokens, images: shown.append(images) or forward(tokens, images))
     monkeypatch.setattr(zoo, "next_token_loss", watch)
+    fit, used = zoo.fit, []
+    monkeypatch.setattr(zoo, "fit", lambda *args, **how: used.append((args, how)) or fit(*args, **how))
     zoo.train(model, TINY, 5)
+    (((_, updates, adam), how),) = used
+    assert (updates, adam.defaults["lr"], how["clip"]) == (4, 4e-3, 1)
+    assert [how["schedule"](step) for step in range(4)] == pytest.approx([1, 1, 0.75, 0.25])
     scenes = quads.sample(160, 5, 2, ("picture talk", "train"))
     drawn = talk.conversations(scenes, 5)
     assert torch.equal(torch.cat([tokens for tokens, _ in seen]), drawn.tokens)
@@ -47,7 +52,7 @@ def test_the_control_differs_in_one_word_answers_alone():
 
 
 class Knows(torch.nn.Module):
-    """Answers everything as it was told, or with the end of the text."""
+    """Answers about pictures as it was told, and about texts with the end; or the other way round."""
 
     def __init__(self, scenes, talked, right):
         super().__init__()
@@ -62,7 +67,8 @@ class Knows(torch.nn.Module):
 
     def forward(self, tokens, images):
         assert torch.equal(tokens, self.talked.tokens)
-        following = tokens.roll(-1, 1) if self.right else torch.full_like(tokens, talk.vocabulary().number["<end>"])
+        pictured = (tokens == talk.pictures(1)[0, 0]).any(1, keepdim=True)
+        following = torch.where(pictured == self.right, tokens.roll(-1, 1), talk.vocabulary().number["<end>"])
         return torch.nn.functional.one_hot(following, len(talk.vocabulary())).float()
 
 
