@@ -312,6 +312,15 @@ def test_cells_of_other_pages_are_counted_in_statements(book):
     assert "the function f has 11 statements, at most 10" in two
 
 
+@pytest.mark.parametrize("page", [INDEX, LEAN])
+@pytest.mark.parametrize("size", [250_000, 650_000])
+@pytest.mark.parametrize("begin", ['<input type="range">', '<div class="stages stages-board">', "<p>"])
+def test_sliders_and_the_board_of_all_claims_may_be_larger_on_pages_that_are_no_papers(book, page, size, begin):
+    book.code[page] = [new_code_cell("", outputs=[output("text/html", begin + "x" * size)])]
+    found = any("an output of" in fault for fault in book.faults(budgets))
+    assert found != (page == INDEX and size == 250_000 and begin != "<p>")
+
+
 def test_prose_is_cut_into_sentences_and_words():
     prose = (
         "**It** is so\n(see `a b`, $x y$ and {cite:p}`a,b`). {cite:t}`a` say so. Is *that* it? Yes, 2.9 (1.0 to 4.8)."

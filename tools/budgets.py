@@ -29,7 +29,7 @@ BOX_WORDS, BOX_SENTENCES = 110, 4
 SENTENCE_WORDS, SENTENCE_NUMBERS = 25, 2
 CELL_LINES = 25
 CELL_STATEMENTS, FUNCTION_STATEMENTS = 25, 10
-OUTPUT_BYTES, OTHER_SLIDER_BYTES = 200_000, 600_000
+OUTPUT_BYTES, OTHER_SLIDER_BYTES = 200_000, 600_000  # the latter also for the board of all claims
 
 
 def budgets(root: Path) -> Iterator[str]:
@@ -109,10 +109,11 @@ def statements_of_cells(page: Page) -> Iterator[str]:
 
 
 def sizes(page: Page, of_paper: bool) -> Iterator[str]:
-    """No output is large; sliders of pages that are no paper's may be larger."""
+    """No output is large; a slider, and the board of all claims, may be larger on a page that is no paper's."""
     for cell in page.code:
         for output in cell["outputs"]:
-            most = OTHER_SLIDER_BYTES if is_slider(output) and not of_paper else OUTPUT_BYTES
+            may_be_larger = not of_paper and (is_slider(output) or is_board(output))
+            most = OTHER_SLIDER_BYTES if may_be_larger else OUTPUT_BYTES
             if (size := len(json.dumps(output))) > most:
                 less = "fewer frames, or smaller ones" if is_slider(output) else "draw less, or smaller"
                 yield f"an output of {size:,} bytes, at most {most:,}; {less}: {begin(cell)}"
@@ -128,6 +129,10 @@ def html_of(output: dict) -> str:
 
 def is_slider(output: dict) -> bool:
     return 'type="range"' in html_of(output)
+
+
+def is_board(output: dict) -> bool:
+    return 'class="stages stages-board"' in html_of(output)
 
 
 def has_picture(output: dict) -> bool:
