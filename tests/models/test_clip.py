@@ -123,6 +123,10 @@ def test_a_textual_prompt_stands_in_the_place_of_words_and_learns_alone(model):
     torch.testing.assert_close(class_vectors(model, TEXTS[None], prompt), model.encode_texts(told))
     class_vectors(model, TEXTS[None], prompt)[:, 0].sum().backward()
     assert (prompt.grad.abs().amax(1) > 0).all()
+    other = model.text.embedding.weight[[1, 4]]
+    each = model.encode_texts(TEXTS[:2], torch.stack([prompt, other]))
+    torch.testing.assert_close(each[0], model.encode_texts(TEXTS[:1], prompt)[0])
+    torch.testing.assert_close(each[1], model.encode_texts(TEXTS[1:2], other)[0])
     with pytest.raises(ValueError, match="8 tokens to read, prompt included; there are positions for 7"):
         model.encode_texts(TEXTS, prompt.repeat(2, 1)[:3])
 

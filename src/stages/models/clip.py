@@ -24,6 +24,7 @@ AT_ONCE = 1_000  # pictures that are encoded together, so that they fit into mem
 Images = Float[Tensor, "n channels side side"]
 Texts = Int[Tensor, "m length"]
 Vectors = Float[Tensor, "vectors width"]
+Prompts = Vectors | Float[Tensor, "m vectors width"]  # one for all texts, or one each
 
 
 class ConvTower(nn.Module):
@@ -107,13 +108,14 @@ class TextTower(nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.1)
 
     def forward(
-        self, texts: Texts, prompt: Vectors | None = None
+        self, texts: Texts, prompt: Prompts | None = None
     ) -> Float[Tensor, "m size"]:
         """Return the outputs of texts.
 
         Args:
             prompt: vectors that stand before every text in the place of words (Zhou et
-                al. 2022); gradients flow to them.
+                al. 2022), the same for all texts or own ones for each; gradients flow
+                to them.
 
         Raises:
             ValueError: there are not positions enough.
@@ -121,7 +123,7 @@ class TextTower(nn.Module):
         states, present = self.embedding(texts), texts != self.pad
         if prompt is not None:
             states = torch.cat([prompt.expand(len(texts), -1, -1), states], 1)
-            present = F.pad(present, (len(prompt), 0), value=True)
+            present = F.pad(present, (prompt.shape[-2], 0), value=True)
         if (length := states.shape[1]) > len(self.positions):
             raise ValueError(
                 f"{length} tokens to read, prompt included; there are positions for"
@@ -159,7 +161,7 @@ class CLIP(nn.Module):
         return F.normalize(self.image(images), dim=-1)
 
     def encode_texts(
-        self, texts: Texts, prompt: Vectors | None = None
+        self, texts: Texts, prompt: Prompts | None = None
     ) -> Float[Tensor, "m size"]:
         """Return a vector of length 1 for each text, read after a prompt if given."""
         return F.normalize(self.text(texts, prompt), dim=-1)

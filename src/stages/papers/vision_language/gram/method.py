@@ -35,15 +35,8 @@ def class_vectors(
     """Return the vector of each class, of length 1: its name, read after the prompt of
     its task. All tasks are read at once.
     """
-    tower, count = clip.text, prompts.shape[1]
     before = prompts[:, None].expand(-1, names.shape[1], -1, -1)
-    states = torch.cat([before, tower.embedding(names)], 2).flatten(0, 1)
-    present = F.pad(names.flatten(0, 1) != tower.pad, (count, 0), value=True)
-    states = states + tower.positions[present.cumsum(1) - 1]
-    for block in tower.blocks:
-        states, _ = block(states, attends=present[:, None, None])
-    mean = (states * present[..., None]).sum(1) / present.sum(1, keepdim=True)
-    vectors = F.normalize(tower.project(tower.norm(mean)), dim=-1)
+    vectors = clip.encode_texts(names.flatten(0, 1), before.flatten(0, 1))
     return vectors.unflatten(0, names.shape[:2])
 
 
